@@ -1,0 +1,55 @@
+# make report   set up, run the bundled bank from its tables to its reports
+# make test     set up, run the tests
+# make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
+# make PYTHON=/path/to/python3.11 …      choose an interpreter
+
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# An interpreter counts only if it runs, is 3.11 or newer and can make environments: version managers leave shims behind
+# that exist but do not start.
+FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
+    "$$HOME"/.pyenv/versions/3.12*/bin/python "$$HOME"/.pyenv/versions/3.11*/bin/python python; do \
+    "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+.PHONY: report test fast lint types lab clean
+
+report: $(VENV)/.done
+	$(BIN)/rox run data/bank/study.toml --out out/bank
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q
+
+fast: $(VENV)/.test
+	$(BIN)/python -m pytest -q -m "not slow and not notebook and not browser and not office"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check rox tests
+	$(BIN)/ruff check rox tests notebooks
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+lab: $(VENV)/.done
+	$(BIN)/jupyter lab notebooks
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No working Python 3.11 or newer was found (on Debian: apt install python3-venv). \
+	Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,111 @@
+"""Return on experience: from survey scores to discounted money, with honest uncertainty.
+
+From data to report::
+
+    study = rox.read_study("data/bank/study.toml")
+    tables = rox.load(study)
+    data = rox.link(tables, score="nps", outcome="aum")
+    effect = rox.PanelFE(controls=["products"]).fit(data, rng=1)
+    money = rox.value(effect, study.case("branch_refit"))
+    rox.report(money).save("roi.html")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "RoxError": "rox.core.errors",
+    "DataError": "rox.core.errors",
+    "LeakageError": "rox.core.errors",
+    "UnitError": "rox.core.errors",
+    "FitError": "rox.core.errors",
+    "CaseError": "rox.core.errors",
+    "RunError": "rox.core.errors",
+    "Study": "rox.core.study",
+    "read_study": "rox.core.study",
+    "Case": "rox.core.case",
+    "read_case": "rox.core.case",
+    "Spread": "rox.core.spread",
+    "Linked": "rox.core.linked",
+    "month_label": "rox.core.linked",
+    "Estimand": "rox.core.estimand",
+    "Question": "rox.core.estimand",
+    "Dose": "rox.core.units",
+    "Unit": "rox.core.units",
+    "require_unit_of_claim": "rox.core.units",
+    "Check": "rox.core.check",
+    "Grade": "rox.core.check",
+    "Verdict": "rox.core.check",
+    "Effect": "rox.core.effect",
+    "Return": "rox.core.returns",
+    "Record": "rox.core.record",
+    "Tables": "rox.linking.tables",
+    "load": "rox.linking.load",
+    "link": "rox.linking.link",
+    "experience": "rox.metrics.experience",
+    "ScoreGap": "rox.models.score_gap",
+    "PanelFE": "rox.models.panel_fe",
+    "ChurnCox": "rox.models.churn_cox",
+    "StaggeredUplift": "rox.models.staggered_uplift",
+    "value": "rox.valuation.value",
+    "report": "rox.reporting.report",
+    "run_study": "rox.run",
+}
+"""Where each public name lives. They load on first use, so that ``import rox`` stays quick."""
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rox' has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from rox.core.case import Case as Case
+    from rox.core.case import read_case as read_case
+    from rox.core.check import Check as Check
+    from rox.core.check import Grade as Grade
+    from rox.core.check import Verdict as Verdict
+    from rox.core.effect import Effect as Effect
+    from rox.core.errors import CaseError as CaseError
+    from rox.core.errors import DataError as DataError
+    from rox.core.errors import FitError as FitError
+    from rox.core.errors import LeakageError as LeakageError
+    from rox.core.errors import RoxError as RoxError
+    from rox.core.errors import RunError as RunError
+    from rox.core.errors import UnitError as UnitError
+    from rox.core.estimand import Estimand as Estimand
+    from rox.core.estimand import Question as Question
+    from rox.core.linked import Linked as Linked
+    from rox.core.linked import month_label as month_label
+    from rox.core.record import Record as Record
+    from rox.core.returns import Return as Return
+    from rox.core.spread import Spread as Spread
+    from rox.core.study import Study as Study
+    from rox.core.study import read_study as read_study
+    from rox.core.units import Dose as Dose
+    from rox.core.units import Unit as Unit
+    from rox.core.units import require_unit_of_claim as require_unit_of_claim
+    from rox.linking.link import link as link
+    from rox.linking.load import load as load
+    from rox.linking.tables import Tables as Tables
+    from rox.metrics.experience import experience as experience
+    from rox.models.churn_cox import ChurnCox as ChurnCox
+    from rox.models.panel_fe import PanelFE as PanelFE
+    from rox.models.score_gap import ScoreGap as ScoreGap
+    from rox.models.staggered_uplift import StaggeredUplift as StaggeredUplift
+    from rox.reporting.report import report as report
+    from rox.run import run_study as run_study
+    from rox.valuation.value import value as value

@@ -1,0 +1,5 @@
+"""``python -m rox``."""
+
+from rox.cli import main
+
+raise SystemExit(main())

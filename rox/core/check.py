@@ -1,0 +1,130 @@
+"""Checks that ran, and the grade of evidence they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from rox.core.words import Language, say
+
+
+class Verdict(StrEnum):
+    """What a check does to the estimate: nothing, a remark, a lower grade, or a refusal."""
+
+    PASS = "pass"
+    NOTE = "note"
+    DEMOTE = "demote"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One test that was run, its verdict, and the numbers of its sentence.
+
+    The sentence is entry ``<code>`` of the catalogue, or ``<code>.pass`` when the verdict is PASS.
+
+    Attributes:
+        code: Stable id such as ``"ROX-A02"``, which a reviewer can refer to.
+        verdict: What it does.
+        values: What the sentence's fields stand for.
+        to_grade: For DEMOTE: the best grade that is still allowed; None lowers by one.
+    """
+
+    code: str
+    verdict: Verdict
+    values: Mapping[str, str | int | float] = field(default_factory=dict)
+    to_grade: Grade | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+
+    def sentence(self, language: Language = "en") -> str:
+        """Say what was found, in one sentence."""
+        key = f"{self.code}.pass" if self.verdict is Verdict.PASS else self.code
+        return say(key, language, **self.values)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return plain values for a record."""
+        return {
+            "code": self.code,
+            "verdict": str(self.verdict),
+            "values": dict(self.values),
+            "to_grade": str(self.to_grade) if self.to_grade else None,
+            "sentence": self.sentence(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Check:
+        """Rebuild a check from its record."""
+        to_grade = Grade(record["to_grade"]) if record["to_grade"] else None
+        return cls(code=record["code"], verdict=Verdict(record["verdict"]), values=record["values"], to_grade=to_grade)
+
+
+class Grade(StrEnum):
+    """Strength of evidence: A experimental, B quasi-experimental, C adjusted longitudinal, D correlational, E claim."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+    D = "D"
+    E = "E"
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a report may say "raised"."""
+        return self in (Grade.A, Grade.B)
+
+    def lowered(self, steps: int = 1) -> Grade:
+        """Return the grade some steps down, E at worst."""
+        order = list(Grade)
+        return order[min(order.index(self) + steps, len(order) - 1)]
+
+
+@dataclass(frozen=True)
+class BiasLayer:
+    """How far estimates of a grade are from the truth: true = estimate·M, M ~ Normal(mean, sd²)."""
+
+    mean: float
+    sd: float
+
+
+BIAS_LAYERS: Mapping[Grade, BiasLayer] = MappingProxyType(
+    {
+        Grade.A: BiasLayer(1.00, 0.05),
+        Grade.B: BiasLayer(0.90, 0.20),
+        Grade.C: BiasLayer(0.60, 0.35),
+        Grade.D: BiasLayer(0.30, 0.30),
+        Grade.E: BiasLayer(0.15, 0.25),
+    }
+)
+"""Default evidence discounts. They are assumptions: every report lists the one it used."""
+
+
+def check_table(checks: Iterable[Check], language: Language = "en") -> pd.DataFrame:
+    """List checks for a reader: code, verdict and sentence."""
+    rows = [
+        {
+            say("checks.code", language): check.code,
+            say("checks.verdict", language): say(f"verdict.{check.verdict}", language),
+            say("checks.finding", language): check.sentence(language),
+        }
+        for check in checks
+    ]
+    return pd.DataFrame(rows)
+
+
+def grade_after(design: Grade, checks: Iterable[Check]) -> Grade:
+    """Return the grade a design keeps after its checks.
+
+    Each DEMOTE lowers by one grade, or to its own ceiling; several of them never lower below E.
+    """
+    grade = design
+    for check in checks:
+        if check.verdict is Verdict.DEMOTE:
+            grade = max(grade, check.to_grade) if check.to_grade else grade.lowered()
+    return grade

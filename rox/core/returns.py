@@ -1,0 +1,137 @@
+"""What an initiative returns: the ledger, its point path, its draws, and the decision they support."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rox.core.case import Case
+from rox.core.check import Check, Grade
+from rox.core.effect import Effect
+from rox.core.ledger import Ledger
+
+HEADLINES = ("npv", "roi", "irr", "payback", "discounted_payback", "undiscounted")
+
+
+class Advice(StrEnum):
+    """What the figures support."""
+
+    GO = "go"
+    LEARN_FIRST = "learn_first"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The one object every sentence of a report is derived from.
+
+    Attributes:
+        advice: What the figures support.
+        expected_npv: Mean of the draws.
+        npv: Median of the draws.
+        low: 5% quantile of NPV.
+        high: 95% quantile of NPV.
+        p_positive: Share of draws with NPV above zero.
+        p_hurdle: Share of draws with ROI above the hurdle.
+        hurdle: The hurdle.
+        roi: Median of the draws.
+        payback: Median month of payback among draws that pay back; NaN if fewer than half do.
+        p_payback: Share of draws that pay back within the horizon.
+        grade: Grade of the evidence.
+        evpi: Expected value of perfect information, in money.
+        enough: Probability of a positive NPV that "go" asks for.
+    """
+
+    advice: Advice
+    expected_npv: float
+    npv: float
+    low: float
+    high: float
+    p_positive: float
+    p_hurdle: float
+    hurdle: float
+    roi: float
+    payback: float
+    p_payback: float
+    grade: Grade
+    evpi: float
+    enough: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Return:
+    """The value of a case under one or more effects.
+
+    Attributes:
+        case: The case.
+        effects: The effects priced.
+        ledger: Every input and line.
+        point: Each line on the point path: shape (month,), or (1,) for totals.
+        draws: Totals by name, each with shape (draw,).
+        fan: Cumulative discounted cash flow by month: index month, columns ``q05 q25 q50 q75 q95``.
+        by_group: Discounted benefit on the point path by segment and channel.
+        tornado: One row per input, largest swing first: ``name``, labels ``en`` and ``zh``, ``unit``, ``value``,
+            ``low``, ``high`` (10% and 90% values), ``npv_low``, ``npv_high``, ``swing``, ``sensitivity``
+            (% change of NPV per % change of the input), ``break_even`` (its value where NPV is zero, NaN if none).
+        bridge: Steps from extra balances to NPV on the point path: labels ``en`` and ``zh``, ``value``, and ``kind``:
+            ``gain``, ``loss`` or ``total``.
+        checks: What was tested on the way.
+        grade: The worst grade among the effects.
+        decision: What follows.
+        seed: Seed of the draws.
+    """
+
+    case: Case
+    effects: tuple[Effect, ...]
+    ledger: Ledger
+    point: Mapping[str, NDArray[np.float64]]
+    draws: Mapping[str, NDArray[np.float64]]
+    fan: pd.DataFrame
+    by_group: pd.DataFrame
+    tornado: pd.DataFrame
+    bridge: pd.DataFrame
+    checks: tuple[Check, ...]
+    grade: Grade
+    decision: Decision
+    seed: int
+
+    def summary(self) -> pd.DataFrame:
+        """Summarise the totals: point path, median, 5% and 95% quantiles, and the share of draws that have a value."""
+        rows = {}
+        for name in HEADLINES:
+            found = self.draws[name][~np.isnan(self.draws[name])]
+            low, middle, high = np.quantile(found, [0.05, 0.5, 0.95]) if len(found) else (np.nan,) * 3
+            rows[name] = {
+                "point": self.headline[name],
+                "median": middle,
+                "low": low,
+                "high": high,
+                "share": len(found) / len(self.draws[name]),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("total")
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the results as plain values for a record."""
+        return {
+            "case": self.case.name,
+            "headline": self.headline,
+            "summary": self.summary().to_dict(orient="index"),
+            "decision": asdict(self.decision),
+            "inputs": {each.name: each.value for each in self.ledger.inputs},
+            "tornado": self.tornado.drop(columns=["en", "zh"]).set_index("name").to_dict(orient="index"),
+            "by_group": self.by_group.to_dict(orient="records"),
+            "checks": [check.as_record() for check in self.checks],
+            "draws": len(self.draws["npv"]),
+            "seed": self.seed,
+        }
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The point path's totals: NPV, ROI, IRR and payback."""
+        return {name: float(self.point[name][0]) for name in HEADLINES}

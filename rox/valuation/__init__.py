@@ -1,0 +1,1 @@
+"""Effect and case in, return out: cash flows, decision, sensitivity."""

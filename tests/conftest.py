@@ -1,0 +1,39 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def parity() -> Callable[[str], tuple[Path, dict[str, dict[str, Any]]]]:
+    """Give the folder of a published case and its values by name; skip where the cases are not at hand."""
+
+    def case(name: str) -> tuple[Path, dict[str, dict[str, Any]]]:
+        folder = SHARED / "parity" / name
+        if not folder.is_dir():
+            pytest.skip(f"the published case {name} is not beside this checkout")
+        values = json.loads((folder / "reference.json").read_text(encoding="utf-8"))["values"]
+        return folder, {value["name"]: value for value in values}
+
+    return case
+
+
+@pytest.fixture(scope="session")
+def bank(root: Path) -> Path:
+    """The bundled bank's study file."""
+    return root / "data" / "bank" / "study.toml"
