@@ -1,0 +1,230 @@
+"""What an intervention really does: two banks with the same luck, compared customer by customer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rox.core.errors import RoxError
+from rox.simulate.bank import Bank, Intervention
+from rox.simulate.config import BankConfig
+from rox.simulate.draws import Array
+from rox.simulate.people import NEVER
+from rox.simulate.world import simulate
+
+SAMPLE = "sample"
+"""Row of the customers of the extract, each counting once."""
+BANK = "bank"
+"""Row of the whole bank: the extract by design weight."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """The exact effect of an intervention on the customers of one bank.
+
+    Exits and spells of zero balance are averaged over their probabilities given each customer's path, not read off one
+    turn of luck (Rao–Blackwell): a few exits of very wealthy clients would drown the effect. Scores are those everybody
+    would give, compared among the customers who would be here without the intervention.
+
+    Every answer has a row per segment and the rows ``sample`` and ``bank``.
+
+    Attributes:
+        bank: The bank with the intervention.
+        against: The bank it is compared with.
+    """
+
+    bank: Bank
+    against: Bank
+
+    def after(self, horizon: int, *, start: int | None = None) -> pd.DataFrame:
+        """Give the effect of the intervention some months after it began.
+
+        The population is the customers in the bank in the month before the start; who leaves counts as zero money.
+
+        Args:
+            horizon: Months since the month before the start: 12 stands for twelve months under the intervention.
+            start: Month the intervention begins; by default that of the shift.
+
+        Returns:
+            ``customers``; ``money`` without the intervention and its ``effect``, CNY per customer; ``kept``, percentage
+            points of customers kept; ``score`` and ``nps``, points gained; the ``relative`` effect; ``by_retention``,
+            the share of the effect owed to customers kept; ``effect_per_point`` and ``relative_per_point``, per score
+            point gained.
+
+        Raises:
+            RoxError: The horizon or the start lies outside the window.
+        """
+        begin = max(self.bank.intervention.shift_from, self.against.intervention.shift_from) if start is None else start
+        since, at = begin - 1, begin - 1 + horizon
+        months = self.bank.config.months
+        if since < 0 or horizon < 1 or at >= months:
+            raise RoxError(
+                f"There is no month {horizon} after a start in month {begin}: the window has {months} months.",
+                ["start at 1 or later and end inside the window"],
+            )
+        mean = self._means([self._compared(self.against.active[since], since, at)]).drop(
+            columns=["ratio", "ratio_gain"]
+        )
+        mean = mean.rename(columns={"cases": "customers"})
+        mean["relative"] = mean["effect"] / mean["money"]
+        mean["by_retention"] = mean.pop("retained") / mean["effect"]
+        mean["effect_per_point"] = mean["effect"] / mean["score"]
+        mean["relative_per_point"] = mean["relative"] / mean["score"]
+        return mean
+
+    def rollout(self, *, window: tuple[int, int] = (6, 11), reference: int = 3, cap: float = 3.0) -> pd.DataFrame:
+        """Give the average effect of the roll-out on the refitted, over a window of months since the refit.
+
+        The population is the customers of refitted branches who were in the bank, with money, in the months just before
+        the first refit. Their money is read as a capped ratio to its mean of those months; who leaves counts as zero.
+        Each customer counts once for every month of the window that falls inside the bank's.
+
+        Args:
+            window: First and last month since the refit, both included; 0 is the month of the refit.
+            reference: Months before the first refit that the ratio refers to.
+            cap: Largest ratio.
+
+        Returns:
+            ``cases``, customers times months; ``money`` without the roll-out and its ``effect``, CNY per customer;
+            ``ratio`` without it and ``ratio_gain``; ``kept``, percentage points; ``score`` and ``nps``, points gained.
+
+        Raises:
+            RoxError: The two banks do not differ by a roll-out, or too few months come before it.
+        """
+        starts = self.bank.config.rollout.starts
+        if not starts or not self.bank.intervention.rollout or self.against.intervention.rollout:
+            raise RoxError("These two banks do not differ by a roll-out.", ["use against=Intervention(rollout=False)"])
+        first, refit = starts[0], self.bank.refit
+        if first < reference:
+            raise RoxError(f"The first refit, in month {first}, has no {reference} months before it.")
+        before = self.against.aum[first - reference : first].mean(axis=0)
+        here = self.against.active[first - reference : first].all(axis=0) & (before > 0) & (refit < NEVER)
+
+        def cases() -> Iterator[pd.DataFrame]:
+            for month in range(first + window[0], self.bank.config.months):
+                exposed = here & (month - refit >= window[0]) & (month - refit <= window[1])
+                yield self._compared(exposed, first - 1, month, before=before, cap=cap)
+
+        return self._means(list(cases())).drop(columns="retained")
+
+    def recovery(self, *, horizon: int = 12, cap: float = 3.0) -> pd.DataFrame:
+        """Give the average effect of the closed loop on those called, some months after a customer's first ticket.
+
+        Calls after later tickets belong to the effect: the loop as a whole is compared with none.
+
+        Args:
+            horizon: Months after the month of the ticket.
+            cap: Largest ratio of money to that of the month of the ticket.
+
+        Returns:
+            Columns as from ``rollout``.
+
+        Raises:
+            RoxError: The two banks do not differ by recovery.
+        """
+        if not self.bank.intervention.recovery or self.against.intervention.recovery:
+            raise RoxError("These two banks do not differ by recovery.", ["use against=Intervention(recovery=False)"])
+        eligible, aum = self.bank.eligible, self.bank.aum
+        first = np.where(eligible.any(axis=0), eligible.argmax(axis=0), NEVER)
+
+        def cases() -> Iterator[pd.DataFrame]:
+            for month in range(self.bank.config.months - horizon):
+                called = (first == month) & self.bank.called[month] & (aum[month] > 0)
+                yield self._compared(called, month, month + horizon, before=aum[month], cap=cap)
+
+        return self._means(list(cases())).drop(columns="retained")
+
+    def _compared(
+        self, here: Array, since: int, at: int, *, before: Array | None = None, cap: float = np.inf
+    ) -> pd.DataFrame:
+        """Compare the two banks at one month for the customers here; the index says which they are."""
+        who = np.flatnonzero(here)
+        one, other = (_Path.of(bank, who, since, at) for bank in (self.bank, self.against))
+        base = np.ones(len(who)) if before is None else before[who]
+        ratio, ratio_other = (np.minimum(path.held / base, cap) * path.stays for path in (one, other))
+        columns = {
+            "money": other.held * other.stays,
+            "effect": one.held * one.stays - other.held * other.stays,
+            "retained": other.held * (one.stays - other.stays),
+            "ratio": ratio_other,
+            "ratio_gain": ratio - ratio_other,
+            "kept": 100 * (one.stays - other.stays),
+            "score": one.score - other.score,
+            "nps": one.recommends - other.recommends,
+            "stays": other.stays,
+        }
+        return pd.DataFrame(columns, index=who)
+
+    def _means(self, cases: list[pd.DataFrame]) -> pd.DataFrame:
+        """Average cases by segment, over the sample and over the bank; scores by who would still be here."""
+        rows = pd.concat(cases)
+        segment = self.bank.customers.segment[rows.index]
+        groups = {name: (segment == k) * 1.0 for k, name in enumerate(self.bank.config.segment_names)}
+        groups |= {SAMPLE: np.ones(len(rows)), BANK: self.bank.design_weight[rows.index]}
+        answers = {}
+        for name, weight in groups.items():
+            if weight.sum() == 0:
+                continue
+            staying = weight * rows["stays"].to_numpy()
+            means = {
+                column: float(np.average(rows[column], weights=staying if column in ("score", "nps") else weight))
+                for column in rows.columns.drop("stays")
+            }
+            answers[name] = {"cases": float(np.count_nonzero(weight)), **means}
+        return pd.DataFrame.from_dict(answers, orient="index")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Path:
+    """Some customers in one month of one bank, with the chances since an earlier month; arrays ``(customers,)``.
+
+    Attributes:
+        held: Expected balance of a customer who stays, CNY.
+        stays: Probability of being in the bank.
+        score: The answer the customer would give.
+        recommends: 100 for a promoter, -100 for a detractor.
+    """
+
+    held: Array
+    stays: Array
+    score: Array
+    recommends: Array
+
+    @classmethod
+    def of(cls, bank: Bank, who: Array, since: int, at: int) -> _Path:
+        empty = bank.empty[since, who].astype(float)
+        for month in range(since + 1, at + 1):
+            empty = empty * (1 - bank.config.money.zero_leave) + (1 - empty) * bank.empty_entry[month, who]
+        score = bank.score[at, who].astype(float)
+        return cls(
+            held=bank.balance[at, who] * (1 - empty),
+            stays=np.exp(bank.log_survival[at, who] - bank.log_survival[since, who]),
+            score=score,
+            recommends=100.0 * (score >= 9) - 100.0 * (score <= 6),
+        )
+
+
+def truth(
+    config: BankConfig, intervention: Intervention | None = None, *, against: Intervention | None = None
+) -> Truth:
+    """Simulate a bank with and without an intervention, under the same luck.
+
+    The estimand is the effect of ``intervention`` over ``against`` on the customers of this one bank; nothing is
+    assumed.
+
+    Args:
+        config: The dials.
+        intervention: By default the bank as configured.
+        against: By default the bank as configured. ``truth(config, against=Intervention(rollout=False))`` gives the
+            effect of the roll-out, ``truth(config, Intervention(shift=0.5, shift_from=12))`` that of a sustained shift.
+
+    Raises:
+        RoxError: Both are the same.
+    """
+    chosen, other = intervention or Intervention(), against or Intervention()
+    if chosen == other:
+        raise RoxError(f"There is no effect to find: both banks have {chosen}.", ["give an intervention, or against"])
+    return Truth(bank=simulate(config, chosen), against=simulate(config, other))

@@ -1,0 +1,79 @@
+"""Every dial is documented and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from rox.core.errors import RoxError
+from rox.simulate import Bank, BankConfig, Intervention, SegmentConfig, Truth, preset
+from rox.simulate.people import Branches, Customers
+
+GROUPS = [
+    type(getattr(BankConfig(), item.name))
+    for item in fields(BankConfig)
+    if is_dataclass(getattr(BankConfig(), item.name))
+]
+
+
+@pytest.mark.parametrize("kind", [BankConfig, SegmentConfig, *GROUPS, Intervention, Bank, Customers, Branches, Truth])
+def test_every_field_is_documented_in_order(kind: type) -> None:
+    documented = re.findall(r"^ {8}(\w+): \S", (kind.__doc__ or "").split("Attributes:")[1].split("Raises:")[0], re.M)
+    assert documented == [item.name for item in fields(kind)]
+
+
+def test_a_group_keeps_the_dials_that_are_not_changed() -> None:
+    config = preset("hard", customers=500, rollout={"selection": "trend"})
+    assert (config.customers, config.rollout.selection, config.rollout.direct) == (500, "trend", 0.01)
+    assert preset("hard").rollout.selection == "dip"
+    assert preset("cmb") == BankConfig()
+
+
+def test_unknown_names_are_listed_together() -> None:
+    with pytest.raises(RoxError, match="no preset 'medium'"):
+        preset("medium")
+    with pytest.raises(RoxError) as caught:
+        preset("cmb", custmers=5, rollout={"ramps": 2, "starts": ()})
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["custmers", "rollout.ramps"]
+
+
+def test_every_dial_out_of_range_is_listed_at_once() -> None:
+    with pytest.raises(RoxError) as caught:
+        preset(
+            "cmb",
+            customers=0,
+            start="2023-13",
+            segments=preset("cmb").segments[:4],
+            rollout={"starts": (12, 6), "effects": (1.0,), "selection": "best", "ramp": 0},
+            money={"shock_df": 2.0},
+            survey={"every": 0},
+            traits={"driver_weights": (1.0,)},
+        )
+    text = str(caught.value)
+    for place in (
+        "customers: got 0",
+        "start: got '2023-13'",
+        "segments: population_share adds up to 0.9993",
+        "rollout: 2 starts but 1 effects",
+        "rollout.starts: got (12, 6)",
+        "rollout.selection: got 'best'",
+        "rollout.ramp: got 0",
+        "money.shock_df: got 2.0",
+        "survey.every: got 0",
+        "traits.driver_weights: got 1",
+    ):
+        assert place in text, place
+
+
+def test_an_extract_cannot_be_larger_than_its_bank() -> None:
+    with pytest.raises(RoxError, match="fewer private_diamond customers than the extract"):
+        preset("cmb", customers=20_000, population=500_000)
+
+
+def test_the_sample_adds_up_and_its_weights_restore_the_bank() -> None:
+    config = preset("cmb", customers=1_003, population=1_000_000)
+    assert sum(config.sampled) == 1_003
+    restored = sum(n * weight for n, weight in zip(config.sampled, config.design_weights, strict=True))
+    assert restored == pytest.approx(1_000_000)
