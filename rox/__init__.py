@@ -46,7 +46,7 @@ _HOMES = {
     "Tables": "rox.linking.tables",
     "load": "rox.linking.load",
     "link": "rox.linking.link",
-    "experience": "rox.metrics.experience",
+    "experience": "rox.metrics.overview",
     "ScoreGap": "rox.models.score_gap",
     "PanelFE": "rox.models.panel_fe",
     "ChurnCox": "rox.models.churn_cox",
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
     from rox.linking.link import link as link
     from rox.linking.load import load as load
     from rox.linking.tables import Tables as Tables
-    from rox.metrics.experience import experience as experience
+    from rox.metrics.overview import experience as experience
     from rox.models.churn_cox import ChurnCox as ChurnCox
     from rox.models.panel_fe import PanelFE as PanelFE
     from rox.models.score_gap import ScoreGap as ScoreGap

@@ -261,8 +261,14 @@ _TEMPLATES: Mapping[str, str] = {
     "SUM": "SUMPRODUCT({0})",
     "LOWEST": "MIN({0})",
     "HIGHEST": "MAX({0})",
-    "IRR": "IRR({0})",
 }
+_GAINED, _SPENT = "{flows}*({flows}>0)", "{flows}*({flows}<0)"
+_GAINED_AT = f"SUMPRODUCT({{months}}*{_GAINED})/SUMPRODUCT({_GAINED})"
+_SPENT_AT = f"SUMPRODUCT({{months}}*{_SPENT})/SUMPRODUCT({_SPENT})"
+_IRR = f"IRR({{flows}},(SUMPRODUCT({_GAINED})/SUMPRODUCT(-{_SPENT}))^(1/({_GAINED_AT}-{_SPENT_AT}))-1)"
+"""Spreadsheets miss rates far from where they start to look: start at the rate that would repay all that was spent,
+as of its mean month, by all that was gained, as of its own."""
+
 _SCOPES: Mapping[str, str] = {"PREV": "prev", "LAST": "last", **dict.fromkeys(OVER_MONTHS - {"LAST"}, "months")}
 
 
@@ -300,6 +306,8 @@ def to_excel(formula: str, cell: Callable[[str, str], str], *, none: str = '"–
                 return bound(line, _SCOPES[function])
             case ast.Call(func=ast.Name(id="SUM"), args=[ast.Name(id=name)]):
                 return f"SUM({cell(name, 'months')})", _ATOM
+            case ast.Call(func=ast.Name(id="IRR"), args=[ast.Name(id=name)]):
+                return _IRR.format(flows=cell(name, "months"), months=cell("month", "months")), _ATOM
             case ast.Call(func=ast.Name(id=function), args=arguments):
                 inner = _SCOPES.get(function, scope)
                 return _TEMPLATES[function].format(*(bound(each, inner)[0] for each in arguments)), _ATOM

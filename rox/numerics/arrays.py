@@ -62,6 +62,30 @@ def codes(labels: ArrayLike, name: str, size: int) -> tuple[Ints, NDArray[Any]]:
     return inverse.astype(np.int64), levels
 
 
+def answers(scores: ArrayLike) -> Floats:
+    """Return whole answers 0..10 as floats.
+
+    Raises:
+        ValueError: no answers, or some that are missing, fractional or outside 0..10 (all faults in one message).
+    """
+    s = np.asarray(scores, dtype=np.float64)
+    faults = []
+    if s.ndim != 1 or not s.size:
+        faults.append(f"scores must be a non-empty one-dimensional array, got shape {s.shape}")
+    missing = np.isnan(s)
+    if missing.any():
+        faults.append(f"{int(missing.sum())} scores are missing; drop those rows")
+    for fault, bad in (
+        ("outside 0..10", ~missing & ((s < 0) | (s > 10))),
+        ("not whole numbers", ~missing & np.isfinite(s) & (s != np.round(s))),
+    ):
+        if bad.any():
+            found = ", ".join(f"{v:g}" for v in np.unique(s[bad])[:5])
+            faults.append(f"{int(bad.sum())} scores are {fault} (found {found})")
+    complain(faults)
+    return s
+
+
 def complain(faults: Sequence[str]) -> None:
     """Raise one `ValueError` that lists every fault; do nothing when there is none."""
     if faults:

@@ -58,6 +58,10 @@ def npv(flows: ArrayLike, rate: ArrayLike, *, periods_per_year: float = 1) -> Fl
 
     Raises:
         ValueError: missing flows or rates at or below -1.
+
+    Example:
+        >>> round(float(npv([-40000, 5000, 8000, 12000, 30000], 0.08)), 2)
+        3065.22
     """
     cash = _flows(flows)
     factors = discount_factors(cash.shape[-1], rate, periods_per_year=periods_per_year)
@@ -82,6 +86,11 @@ def internal_rate(flows: ArrayLike, *, periods_per_year: float = 1) -> InternalR
 
     Raises:
         ValueError: missing flows.
+
+    Example:
+        >>> fit = internal_rate([[-100, 60, 60], [-100, 230, -132]])
+        >>> fit.rate.round(4), fit.reason.tolist()
+        (array([0.1307,    nan]), ['', 'several rates'])
     """
     cash = _flows(flows)
     rows = cash.reshape(-1, cash.shape[-1])
@@ -127,6 +136,10 @@ def payback(flows: ArrayLike) -> Floats:
 
     Raises:
         ValueError: missing flows.
+
+    Example:
+        >>> payback([[-1000, 400, 400, 400], [-1000, 1200, -400, 100]])
+        array([2.5, nan])
     """
     cash = _flows(flows)
     total = np.cumsum(cash, axis=-1)
@@ -231,7 +244,7 @@ def _bisect(rows: Floats, low: Floats, high: Floats) -> Floats:
     """Solve for the log rate between bounds of opposite sign; NaN where the bounds have the same sign."""
     low, high = low.copy(), high.copy()
     at_low, at_high = np.sign(_value(rows, low)[0]), np.sign(_value(rows, high)[0])
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         same = np.sign(_value(rows, middle)[0]) == at_low
         low, high = np.where(same, middle, low), np.where(same, high, middle)

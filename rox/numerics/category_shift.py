@@ -92,6 +92,11 @@ def category_shift(histogram: ArrayLike, *, n_eff: float | None = None) -> Categ
     Raises:
         ValueError: wrong shape, negative or missing counts, or a group without answers on both sides of the
             detractor/passive or the passive/promoter border.
+
+    Example:
+        >>> shift = category_shift([3, 1, 1, 2, 2, 7, 8, 15, 26, 19, 16])
+        >>> round(shift.value, 1), round(float(shift.nps_change(0.5)), 1)
+        (32.4, 16.9)
     """
     table = np.atleast_2d(np.asarray(histogram, dtype=np.float64))
     faults = []

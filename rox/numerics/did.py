@@ -119,6 +119,12 @@ def group_time_att(
     Raises:
         ValueError: shapes that do not fit, NaN with positive weight, negative weights, no cohort with a period
             before treatment, no comparison unit, an unknown option or combination.
+
+    Example:
+        >>> outcome = [[1, 2, 5], [2, 3, 6], [0, 1, 2], [4, 5, 6]]  # four branches, three months
+        >>> fit = group_time_att(outcome, [2, 2, np.inf, np.inf])
+        >>> fit.att[fit.times == 2]
+        array([[2.]])
     """
     choice(control, CONTROLS, "control")
     choice(base, BASES, "base")

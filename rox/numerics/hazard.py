@@ -33,6 +33,11 @@ def open_hazard_churn(
 
     Raises:
         ValueError: negative or missing values, no time at risk, exits without time at risk.
+
+    Example:
+        >>> fit = open_hazard_churn(exits=30, person_months=6000)
+        >>> round(fit.value, 4), round(fit.low, 4), round(fit.high, 4)
+        (0.0582, 0.0423, 0.0782)
     """
     in_unit_interval(level)
     d, t = vector(np.atleast_1d(exits), "exits"), vector(np.atleast_1d(person_months), "person_months")

@@ -122,6 +122,10 @@ def wald_test(estimate: ArrayLike, cov: ArrayLike, *, clusters: int | None = Non
 
     Raises:
         ValueError: shapes that do not fit, or not more clusters than restrictions.
+
+    Example:
+        >>> round(wald_test([2.0, 0.0], [[1, 0], [0, 1]]).p_value, 3)
+        0.135
     """
     theta = vector(estimate, "estimate")
     v = np.asarray(cov, dtype=np.float64)

@@ -19,6 +19,8 @@ from rox.numerics.arrays import Bools, Floats, Ints, codes, complain, freeze, gr
 
 COLLINEAR = 1e-9
 """A regressor that keeps less than this share of its norm after absorption and the earlier regressors is dropped."""
+UNCONNECTED = 1e-10
+"""Smaller eigenvalues of the normalised period table (0..1) mean parts of the panel that share no unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,12 @@ def within_regression(
     Raises:
         ValueError: shapes that do not fit, missing values, fewer than two clusters, or no regressor left after
             absorption.
+
+    Example:
+        >>> y, x = np.array([1.0, 3, 10, 16, 7, 7]), np.array([0.0, 1, 2, 5, 3, 3])
+        >>> fit = within_regression(y, x, ["a", "a", "b", "b", "c", "c"])
+        >>> fit.coefficient, round(float(fit.identifying[0]), 2)
+        (array([2.]), 0.67)
     """
     outcome = vector(y, "y")
     n = outcome.size
@@ -125,8 +133,8 @@ def within_regression(
         raise ValueError(f"no row left: every one of the {n} rows is alone in its unit or period")
     yx = np.column_stack([outcome, regressors])[kept]
     w, group = w[kept], cluster_code[kept]
-    units = np.unique(unit_code[kept], return_inverse=True)[1].astype(np.int64)
-    periods = None if time_code is None else np.unique(time_code[kept], return_inverse=True)[1].astype(np.int64)
+    units = _consecutive(unit_code[kept])[0]
+    periods = None if time_code is None else _consecutive(time_code[kept])[0]
     absorbed_yx, period_rank = _absorb(yx, units, periods, w)
     n_units = int(units.max()) + 1
     nested_units = _nested(units, group)
@@ -235,23 +243,30 @@ def _absorb(values: Floats, unit: Ints, time: Ints | None, w: Floats) -> tuple[F
     if time is None:
         return inside, 0
     table = sparse.coo_array((w, (unit, time))).tocsr()
-    unit_weight = np.asarray(table.sum(axis=1)).ravel()
-    normal = (
-        np.diag(np.asarray(table.sum(axis=0)).ravel())
-        - (table.T @ sparse.diags_array(1 / unit_weight) @ table).toarray()
-    )
-    right = group_sums(inside * w[:, None], time, normal.shape[0])
+    unit_weight, time_weight = (np.asarray(table.sum(axis=axis)).ravel() for axis in (1, 0))
+    scaled = table @ sparse.diags_array(1 / np.sqrt(time_weight))
+    normal = np.eye(time_weight.size) - (scaled.T @ sparse.diags_array(1 / unit_weight) @ scaled).toarray()
+    right = group_sums(inside * w[:, None], time, time_weight.size) / np.sqrt(time_weight)[:, None]
     root, basis = np.linalg.eigh(normal)
-    solid = root > root.max() * 1e-11 if root.size else np.zeros(0, dtype=bool)
-    effect = basis[:, solid] @ ((basis[:, solid].T @ right) / root[solid, None])
+    solid = root > UNCONNECTED
+    effect = basis[:, solid] @ ((basis[:, solid].T @ right) / root[solid, None]) / np.sqrt(time_weight)[:, None]
     out = inside - _demean(effect[time], unit, w)
     return out, int(solid.sum())
 
 
 def _nested(inner: Ints, outer: Ints) -> bool:
     """Tell whether each inner group lies in one outer group."""
-    pairs = np.unique(inner * (int(outer.max()) + 1) + outer).size
-    return pairs == np.unique(inner).size
+    home = np.zeros(int(inner.max()) + 1, dtype=np.int64)
+    home[inner] = outer
+    return bool((home[inner] == outer).all())
+
+
+def _consecutive(code: Ints) -> tuple[Ints, Ints]:
+    """Return codes 0..m-1 in the same order, and the m codes that occur."""
+    present = np.flatnonzero(np.bincount(code))
+    place = np.zeros(int(code.max()) + 1, dtype=np.int64)
+    place[present] = np.arange(present.size)
+    return place[code], present
 
 
 def _clustered_fit(
@@ -316,16 +331,16 @@ def _sandwich(
     x: Floats, residual: Floats, w: Floats, group: Ints, bread: Floats, counted: int
 ) -> tuple[Floats, Floats, Ints]:
     """Return the CR1 covariance, the scaled influence per cluster and the cluster codes present."""
-    present, code = np.unique(group, return_inverse=True)
+    code, present = _consecutive(group)
     g, n = present.size, residual.size
     if g < 2:
         raise ValueError(f"clustered errors need at least 2 clusters, got {g}")
     if n <= counted:
         raise ValueError(f"{n} rows cannot carry {counted} parameters")
-    scores = group_sums(x * (w * residual)[:, None], code.astype(np.int64), g)
+    scores = group_sums(x * (w * residual)[:, None], code, g)
     factor = g / (g - 1) * (n - 1) / (n - counted)
     influence = np.sqrt(factor) * scores @ bread
-    return influence.T @ influence, influence, present.astype(np.int64)
+    return influence.T @ influence, influence, present
 
 
 def _spread(values: Floats, use: Bools, k: int) -> Floats:

@@ -140,6 +140,11 @@ def pool(
     Raises:
         ValueError: shapes, a covariance that is not positive definite, collinear predictors, a missing or
             useless scale, or too few units for a flat prior (it needs 3 more than predictors).
+
+    Example:
+        >>> segments = pool([0.05, 0.02, 0.30], [0.01**2, 0.01**2, 0.20**2], tau_scale=0.02, rng=1)
+        >>> segments.mean.round(3), segments.shrinkage.round(2)
+        (array([0.045, 0.026, 0.039]), array([0.36, 0.36, 0.99]))
     """
     rotated = _rotate(estimate, cov, x, flat=gamma_covariance is None)
     s, p = rotated.x.shape

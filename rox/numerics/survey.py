@@ -8,13 +8,13 @@ branch when invitations are clustered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from rox.numerics.arrays import Floats, choice, codes, complain, freeze, group_sums, in_unit_interval, vector
+from rox.numerics.arrays import Floats, answers, choice, codes, freeze, group_sums, in_unit_interval, vector
 from rox.numerics.intervals import adjusted_nps_interval, dirichlet_nps_interval
 
 SMALL_N = 200
@@ -98,9 +98,14 @@ def weighted_nps(
 
     Raises:
         ValueError: answers that are missing, fractional or outside 0..10, weights that are not positive, shapes.
+
+    Example:
+        >>> wave = weighted_nps([10, 9, 9, 8, 7, 3], level=0.9)
+        >>> round(wave.value, 1), wave.interval
+        (33.3, 'dirichlet')
     """
     choice(interval, INTERVALS, "interval")
-    s = _scores(scores)
+    s = answers(scores)
     z = np.where(s >= 9, 1.0, np.where(s <= 6, -1.0, 0.0))
     fit = weighted_mean(
         z, weights, stratum=stratum, psu=psu, population=population, calibration=calibration, level=level
@@ -118,16 +123,12 @@ def weighted_nps(
         low, high = adjusted_nps_interval(*(share * n_eff), level=level)
     else:
         low, high = (100 * b for b in _limits(fit.value, fit.se, np.inf if interval == "normal" else fit.df, level))
-    return Estimate(
+    return replace(
+        fit,
         value=100 * fit.value,
         se=100 * fit.se,
         low=low,
         high=high,
-        level=level,
-        n=fit.n,
-        n_eff=fit.n_eff,
-        design_effect=fit.design_effect,
-        df=fit.df,
         influence=100 * fit.influence,
         interval=interval,
     )
@@ -180,6 +181,11 @@ def weighted_ratio(
 
     Money churn is the ratio of (balance of those who left) to (balance), with psu = customer. Same arguments
     and errors as `weighted_mean`; additionally the denominator must not sum to zero.
+
+    Example:
+        >>> balance, left = np.array([100.0, 300, 50, 50]), np.array([0, 0, 1, 0])
+        >>> weighted_ratio(balance * left, balance).value  # money churn
+        0.1
     """
     y, x = vector(numerator, "numerator"), vector(denominator, "denominator")
     if y.size != x.size:
@@ -215,7 +221,8 @@ def wave_difference(
 
     Variance V1 + V0 - 2C with C the sum over people in both waves of the products of their influences. Without
     ids the waves are taken as independent, which is conservative for a stable panel. Assumes the same weights
-    concept in both waves.
+    concept in both waves, and a design without strata: with strata the covariance must be centred within them, or the
+    error comes out too small.
 
     Args:
         later: estimate of the second wave.
@@ -376,25 +383,6 @@ def _limits(value: float, se: float, df: float, level: float) -> tuple[float, fl
     in_unit_interval(level)
     half = float(stats.t.ppf((1 + level) / 2, df)) * se if df > 0 else float("nan")
     return value - half, value + half
-
-
-def _scores(scores: ArrayLike) -> Floats:
-    s = np.asarray(scores, dtype=np.float64)
-    faults = []
-    if s.ndim != 1 or not s.size:
-        faults.append(f"scores must be a non-empty one-dimensional array, got shape {s.shape}")
-    missing = np.isnan(s)
-    if missing.any():
-        faults.append(f"{int(missing.sum())} scores are missing; drop those rows")
-    for fault, bad in (
-        ("outside 0..10", ~missing & ((s < 0) | (s > 10))),
-        ("not whole numbers", ~missing & np.isfinite(s) & (s != np.round(s))),
-    ):
-        if bad.any():
-            found = ", ".join(f"{v:g}" for v in np.unique(s[bad])[:5])
-            faults.append(f"{int(bad.sum())} scores are {fault} (found {found})")
-    complain(faults)
-    return s
 
 
 def _weights(weights: ArrayLike | None, n: int | None) -> Floats:

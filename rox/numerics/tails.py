@@ -57,6 +57,12 @@ def hill(values: ArrayLike, *, share: float = 0.05) -> TailIndex:
     Raises:
         ValueError: missing values, fewer than 10 exceedances, a threshold that is not positive, or ties that
             fill the tail.
+
+    Example:
+        >>> wealth = np.random.default_rng(1).pareto(2.1, size=5000) + 1
+        >>> tail = hill(wealth, share=0.05)
+        >>> round(tail.alpha, 2), round(tail.se, 2)
+        (1.97, 0.12)
     """
     in_unit_interval(share, "share")
     x = np.sort(vector(values, "values"))[::-1]

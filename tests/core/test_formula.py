@@ -210,11 +210,22 @@ def test_draws_are_evaluated_row_by_row() -> None:
         ("SUM(a * (1 + r) ** (0 - month))", "SUMPRODUCT(a_months*(1+r_months)^(0-month_months))"),
         ("LOWEST(a) + HIGHEST(a)", "MIN(a_months)+MAX(a_months)"),
         ("LAST(a)", "a_last"),
-        ("IRR(a)", "IRR(a_months)"),
     ],
 )
 def test_spreadsheet_formulas(formula: str, expected: str) -> None:
     assert excel(formula) == expected
+
+
+def test_a_spreadsheet_looks_for_the_internal_rate_where_the_flows_point() -> None:
+    """Two flows have their rate in closed form, and that is where the search starts."""
+    text = excel("IRR(a)")
+    assert text.startswith("IRR(a_months,")
+    flows, months = np.array([0.0, -80.0, 0.0, 20.0]), np.arange(4.0)
+    start = text.removeprefix("IRR(a_months,").removesuffix(")")
+    start = start.replace("a_months", "flows").replace("month_months", "months").replace("^", "**")
+    found = eval(start, {"SUMPRODUCT": np.sum, "flows": flows, "months": months})
+    assert found == pytest.approx((20 / 80) ** (1 / 2) - 1, rel=1e-15)
+    assert found == pytest.approx(total("IRR(line)", line=[0, -80, 0, 20]), rel=1e-9)
 
 
 def test_what_stands_for_no_value_can_be_chosen() -> None:

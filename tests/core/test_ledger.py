@@ -39,8 +39,22 @@ def test_lines_follow_one_another() -> None:
     np.testing.assert_allclose(found["sum_so_far"], [[-10, -9, -8, -7]])
     assert found["all"].shape == (1, 1)
     assert book.totals(book.point)["half_of_all"] == pytest.approx([-0.7])
-    assert book.total("all", book.point) == pytest.approx([-7])
+    assert book.totals(book.point)["all"] == pytest.approx([-7])
     assert list(found) == [each.name for each in book.lines]
+
+
+def test_the_lines_that_lead_to_one_give_the_same_value() -> None:
+    book = ledger(
+        line("flow", "1 - rate"),
+        line("aside", "flow * flow"),
+        line("all", "SUM(flow)", "total"),
+        line("twice", "all + all", "total"),
+    )
+    short = book.leading_to("all")
+    assert [each.name for each in short.lines] == ["flow", "all"]
+    assert short.totals(book.point)["all"] == book.totals(book.point)["all"]
+    with pytest.raises(KeyError, match="nowhere"):
+        book.leading_to("nowhere")
 
 
 def test_a_line_that_refers_to_its_past_may_use_inputs_months_and_other_pasts() -> None:

@@ -33,6 +33,13 @@ class TestSlope:
         assert shift.mean == pytest.approx(TYPICAL @ np.arange(11) / TYPICAL.sum())
         assert 25 < shift.value < 45
 
+    def test_size_for_answers_of_a_bank(self):
+        """Mean 7.5-7.7 with a fifth to a quarter of tens gives 36 to 38 NPS points per score point."""
+        rng = np.random.default_rng(4)
+        for centre, sd in ((7.7, 2.3), (7.9, 2.4), (8.0, 2.5)):
+            answers = np.clip(np.round(rng.normal(centre, sd, size=200_000)), 0, 10).astype(int)
+            assert 36 < category_shift(np.bincount(answers, minlength=11)).value < 38
+
     def test_hand_computed_three_answers(self):
         """Answers 6, 8 and 10 only: cut-points at the cumulative shares, each with the width of two answers."""
         counts = np.zeros(11)

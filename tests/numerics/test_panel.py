@@ -164,6 +164,21 @@ class TestAlgebra:
         assert fit.absorbed == rank - 2
         assert fit.df_residual == kept.sum() - rank
 
+    def test_weakly_connected_periods_are_still_absorbed(self):
+        """Periods of very different weight, tied by a single unit, are not mistaken for separate panels."""
+        rng = np.random.default_rng(10)
+        unit = np.r_[np.repeat(np.arange(20), 3), np.repeat(np.arange(20, 40), 3), [0, 0]]
+        time = np.r_[np.tile([0, 1, 2], 20), np.tile([3, 4, 5], 20), [3, 4]]
+        w = np.where(time < 3, 1e4, 1.0) * rng.uniform(0.5, 2, size=unit.size)
+        w[-2:] = 1e-4
+        x = rng.normal(size=unit.size)
+        y = x + time**2 + unit + rng.normal(size=unit.size)
+        fit = within_regression(y, x, unit, time=time, weights=w)
+        full, root = np.column_stack([x, dummies(unit), dummies(time)]), np.sqrt(w)
+        beta, _, rank, _ = np.linalg.lstsq(full * root[:, None], y * root, rcond=1e-13)
+        assert fit.coefficient[0] == pytest.approx(beta[0], rel=1e-7)
+        assert fit.absorbed == rank - 1
+
     def test_influence_rebuilds_the_covariance_and_joins_two_fits(self):
         rng = np.random.default_rng(6)
         y, x, unit, _ = unbalanced(rng)

@@ -1,0 +1,211 @@
+"""The same verbs from a terminal.
+
+Exit codes: 0 done · 1 a bug in rox · 2 wrong usage · 3 study, tables or case have faults · 4 a notebook or a model
+failed · 130 interrupted (finished stages are kept).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rox.core.errors import RoxError
+
+SCHEMA = "rox.cli/1"
+CODES = (
+    "exit codes: 0 done; 1 a bug in rox; 2 wrong usage; 3 study, tables or case have faults; "
+    "4 a notebook or a model failed; 130 interrupted, finished stages are kept"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command is None:
+        _parser().print_help()
+        return 2
+    from rox.core.errors import CaseError, DataError, RoxError
+
+    try:
+        result = COMMANDS[options.command](options)
+    except RoxError as cause:
+        _complain(cause, options)
+        return 3 if isinstance(cause, (DataError, CaseError)) else 4
+    except KeyboardInterrupt:
+        print("Interrupted. Finished stages are kept; run the same command to go on.", file=sys.stderr)
+        return 130
+    if options.json:
+        print(json.dumps({"schema": SCHEMA, "command": options.command, "ok": True, **result}, ensure_ascii=False))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rox", description="Return on experience: from survey scores to discounted money.", epilog=CODES
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    common.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common], epilog=CODES)
+
+    check = command("check", "read a study, its tables and its cases, and list every fault")
+    check.add_argument("study", type=Path, metavar="STUDY", help="the study file, such as data/bank/study.toml")
+
+    run = command("run", "run every notebook of a study and leave reports, workbooks and records")
+    run.add_argument("study", type=Path, metavar="STUDY", help="the study file")
+    run.add_argument("--out", type=Path, help="folder of the results (default: out/NAME OF THE STUDY)")
+    run.add_argument("--case", action="append", default=[], help="value this case only; may be repeated")
+    run.add_argument("--seed", type=int, help="seed of every stage (default: the study's)")
+    run.add_argument("--language", choices=["en", "zh"], help="language of the reports (default: the study's)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NOTEBOOK.NAME=VALUE",
+        help="set a notebook's parameter, such as 02_nps_to_aum.LOOK_BACK=6",
+    )
+    run.add_argument("--fresh", action="store_true", help="run again what has not changed")
+
+    simulate = command("simulate", "write a simulated bank with its study file and cases")
+    simulate.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that is new or empty")
+    simulate.add_argument("--preset", choices=["easy", "cmb", "hard"], default="cmb", help="how hard its world is")
+    simulate.add_argument("--customers", type=int, default=6000, help="number of customers (default: 6000)")
+    simulate.add_argument("--seed", type=int, default=1, help="seed of the world (default: 1)")
+    return parser
+
+
+def _version() -> str:
+    from rox import __version__
+
+    return f"rox {__version__}"
+
+
+def _check(options: argparse.Namespace) -> dict[str, Any]:
+    from rox.core.errors import CaseError, DataError
+    from rox.core.study import read_study
+    from rox.linking.load import load
+
+    study = read_study(options.study)
+    faults: list[str] = []
+    for name in study.case_names:
+        try:
+            study.case(name)
+        except CaseError as cause:
+            faults += [f"{name}: {fault}" for fault in cause.faults or (cause.headline,)]
+    try:
+        tables = load(study)
+    except DataError as cause:
+        raise DataError(cause.headline, [*cause.faults, *faults]) from cause
+    if faults:
+        raise CaseError(f"{options.study}: the tables are in order, the cases are not.", faults)
+    sentences = [check.sentence(study.language) for check in tables.checks]
+    if not options.json:
+        width = max(len(name) for name in tables.counts)
+        for name, rows in tables.counts.items():
+            print(f"{name:<{width}}  {rows:>10,} rows")
+        print(f"cases: {', '.join(study.case_names) or 'none'}")
+        for sentence in sentences:
+            print(f"note: {sentence}")
+        print("No fault found.")
+    return {"tables": dict(tables.counts), "cases": list(study.case_names), "notes": sentences}
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from rox.core.study import read_study
+    from rox.run import run_study
+
+    started = time.monotonic()
+    out = options.out or Path("out") / read_study(options.study).about.name
+    done = run_study(
+        options.study,
+        out,
+        cases=options.case,
+        seed=options.seed,
+        language=options.language,
+        values=_settings(options.set),
+        fresh=options.fresh,
+        say=(lambda line: None) if options.quiet else _progress(),
+    )
+    paths = {
+        "reports": [str(path) for path in done.reports.values()],
+        "workbooks": [str(path) for path in done.workbooks.values()],
+        "records": [str(path) for path in done.records.values()],
+        "notebooks": [str(path) for path in done.notebooks.values()],
+    }
+    if not options.json:
+        print(f"Done in {time.monotonic() - started:.0f} s.")
+        for kind, files in paths.items():
+            print(f"{kind}:")
+            for file in files:
+                print(f"  {file}")
+    return {**paths, "seconds": {name: round(value, 1) for name, value in done.seconds.items()}}
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read NOTEBOOK.NAME=VALUE, where VALUE is a number, true, false or text."""
+    from rox.core.errors import RunError
+
+    found: dict[str, dict[str, Any]] = {}
+    faults = []
+    for pair in pairs:
+        place, equals, text = pair.partition("=")
+        notebook, dot, name = place.rpartition(".")
+        if not (equals and dot and notebook and name):
+            faults.append(f"{pair!r}: write NOTEBOOK.NAME=VALUE")
+            continue
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found.setdefault(notebook, {})[name] = value
+    if faults:
+        raise RunError("--set cannot be read.", faults)
+    return found
+
+
+def _progress() -> Any:
+    """Return what prints progress: one changing line on a terminal, one line per stage elsewhere."""
+    live = sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        if live:
+            print(f"\r\033[K{line[:110]}", end="" if "cell" in line else "\n", file=sys.stderr, flush=True)
+        elif ": cell " not in line:
+            print(line, file=sys.stderr, flush=True)
+
+    return say
+
+
+def _simulate(options: argparse.Namespace) -> dict[str, Any]:
+    from rox.simulate.study import write_study
+
+    files = write_study(options.folder, preset_name=options.preset, customers=options.customers, seed=options.seed)
+    if not options.json:
+        print(f"Wrote {len(files)} files to {options.folder}. Try: rox run {options.folder / 'study.toml'}")
+    return {"files": [str(file) for file in files]}
+
+
+def _complain(cause: RoxError, options: argparse.Namespace) -> None:
+    if options.json:
+        error = {"kind": type(cause).__name__, "headline": cause.headline, "faults": list(cause.faults)}
+        print(
+            json.dumps({"schema": SCHEMA, "command": options.command, "ok": False, "error": error}, ensure_ascii=False)
+        )
+    else:
+        print(cause, file=sys.stderr)
+
+
+COMMANDS = {"check": _check, "run": _run, "simulate": _simulate}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,188 @@
+"""Who leaves and who stays: hazards, yearly churn of heads and of money, and retention of closed cohorts.
+
+A customer is active in a month with a row in the ledger. Leaving is a row of exits; it is *voluntary* when the study
+lists its reason as the customer's choice. Estimand: the population the design weights stand for. Variance: linearised
+ratios, the customer being the unit, strata the segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import ibis
+import pandas as pd
+
+from rox.core.errors import DataError
+from rox.core.study import Study
+from rox.core.units import Unit
+from rox.metrics.cells import moments
+from rox.metrics.display import shown
+from rox.metrics.estimates import over_year, ratio, with_log_t, with_wilson
+from rox.metrics.source import Rows, Tables, required, rows_of, whole
+
+
+def churn(
+    tables: Tables, by: Sequence[str] = (), *, money: str | None = None, level: float = 0.90, weighted: bool = True
+) -> pd.DataFrame:
+    """Measure the hazard of leaving per customer-month and what it makes of a year, for heads and for money.
+
+    Heads: exits of a month over customers active in it. Money: the balance at the end of the month before of those who
+    leave, over that of all. Somebody who leaves in a month without a row for it, but with one for the month before, was
+    at risk in it. Balances in debit count as zero.
+
+    Args:
+        tables: Loaded tables.
+        by: ``month``, ``quarter``, ``year`` or columns of the customers.
+        money: The stock in the ledger that weighs customers; by default the study's first, if it has one.
+        level: Level of the intervals.
+        weighted: Whether customers count with their design weight.
+
+    Returns:
+        One row per group and metric, the columns of ``display.shown``. Metrics ``hazard_all``, ``hazard_voluntary``
+        (share per month), ``churn_all``, ``churn_voluntary`` (share gone after a year, 1 − exp(−12·hazard)), and the
+        same with ``money_`` before; the voluntary ones only if the study says which reasons are voluntary. Unit
+        ``ratio``; ``n`` counts customer-months.
+
+    Raises:
+        DataError: No ledger or exits, no such group or stock, a customer who leaves twice.
+    """
+    stock = _stock(tables, money)
+    rows = rows_of(tables, "ledger", by, table=_at_risk(tables, stock), weighted=weighted)
+    kinds = _kinds(tables.study)
+    parts = []
+    for prefix, weighed in (("", rows), ("money_", _weighed_by_money(rows))) if stock else (("", rows),):
+        frame = moments(tables, weighed, {kind: weighed.table[f"_left_{kind}"] for kind in kinds})
+        for kind in kinds:
+            hazard = with_log_t(ratio(frame, rows.by, kind), level).assign(unit=str(Unit.RATIO))
+            parts.append(hazard.assign(metric=f"{prefix}hazard_{kind}"))
+            parts.append(over_year(hazard).assign(metric=f"{prefix}churn_{kind}"))
+    return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
+
+
+def retention(
+    tables: Tables, by: Sequence[str] = (), *, months: int = 12, level: float = 0.90, weighted: bool = True
+) -> pd.DataFrame:
+    """Measure the share of a closed cohort that is still there some months later, with Wilson's interval.
+
+    A cohort is everybody active at the end of a month; only months with ``months`` more in the ledger make cohorts.
+    Groups by time are those of the cohort; over several cohorts a customer counts once in each.
+
+    Args:
+        tables: Loaded tables.
+        by: ``month``, ``quarter``, ``year`` or columns of the customers.
+        months: Length of the follow-up.
+        level: Level of the intervals.
+        weighted: Whether customers count with their design weight.
+
+    Returns:
+        One row per group and metric, the columns of ``display.shown``. Metric ``retention_all``;
+        ``retention_voluntary`` counts as gone only those who chose to leave. Unit ``ratio``; ``n`` counts customers,
+        once in each cohort.
+
+    Raises:
+        DataError: No ledger or exits, no such group, a ledger too short, a customer who leaves twice.
+    """
+    ledger, exits = required(tables, "ledger"), _exits(tables)
+    first, last = _window(tables, ledger)
+    if last - months < first:
+        raise DataError(
+            f"The ledger is too short to follow a cohort for {months} months.",
+            [f"ledger: {last - first + 1} months; give `months` a smaller number"],
+        )
+    cohorts = ledger.select("customer", "month").filter(ledger.month <= last - months)
+    known = cohorts.left_join(exits, cohorts.customer == exits.gone)
+    known = known.filter(known.exit_month.isnull() | (known.month < known.exit_month))
+    left = (known.exit_month <= known.month + months).fill_null(False)
+    chosen = left & known.voluntary.fill_null(False)
+    table = known.mutate(_stayed_all=left.ifelse(0, 1), _stayed_voluntary=chosen.ifelse(0, 1)).drop(
+        "gone", "exit_month", "voluntary"
+    )
+    rows = rows_of(tables, "ledger", by, table=table, weighted=weighted)
+    kinds = _kinds(tables.study)
+    frame = moments(tables, rows, {kind: rows.table[f"_stayed_{kind}"] for kind in kinds})
+    parts = [
+        with_wilson(ratio(frame, rows.by, kind), level).assign(metric=f"retention_{kind}", unit=str(Unit.RATIO))
+        for kind in kinds
+    ]
+    return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
+
+
+def followed_for(tables: Tables, months: int) -> bool:
+    """Tell whether the ledger is long enough to follow a cohort for so many months."""
+    first, last = _window(tables, required(tables, "ledger"))
+    return last - months >= first
+
+
+def _kinds(study: Study) -> tuple[str, ...]:
+    return ("all", "voluntary") if _voluntary(study) else ("all",)
+
+
+def _voluntary(study: Study) -> tuple[str, ...]:
+    exits = study.tables.get("exits")
+    return exits.voluntary if exits is not None and "reason" in exits.columns else ()
+
+
+def _stock(tables: Tables, money: str | None) -> str | None:
+    stocks = [
+        name for name, outcome in tables.study.outcomes.items() if outcome.kind == "stock" and outcome.table == "ledger"
+    ]
+    if money is not None and money not in stocks:
+        raise DataError(f"{money!r} is no stock in the ledger.", [f"the stocks are {', '.join(stocks) or 'none'}"])
+    return money or next(iter(stocks), None)
+
+
+def _window(tables: Tables, ledger: Any) -> tuple[int, int]:
+    """Return the first and the last month of the ledger."""
+    months = tables.fetch(ledger.aggregate(first=ledger.month.min(), last=ledger.month.max(), rows=ledger.count()))
+    if not months["rows"][0]:
+        raise DataError("The ledger has no rows.", ["ledger: give it one row per customer and month"])
+    return int(months["first"][0]), int(months["last"][0])
+
+
+def _exits(tables: Tables) -> Any:
+    """Return ``gone`` (customer), ``exit_month``, ``voluntary``; one row per customer who left."""
+    exits = required(tables, "exits")
+    reasons = _voluntary(tables.study)
+    chosen = exits.reason.isin(reasons) if reasons else ibis.literal(False)
+    counts = tables.fetch(exits.aggregate(rows=exits.count(), people=exits.customer.nunique())).iloc[0]
+    if counts["rows"] != counts["people"]:
+        raise DataError(
+            "A customer can leave once.",
+            [f"exits: {int(counts['rows'])} rows of {int(counts['people'])} customers; keep the last exit of each"],
+        )
+    return exits.select(gone=exits.customer, exit_month=exits.month.cast("int64"), voluntary=chosen)
+
+
+def _at_risk(tables: Tables, stock: str | None) -> Any:
+    """Return the customer-months at risk, who left in them, and the balance at the end of the month before."""
+    ledger, exits = required(tables, "ledger"), _exits(tables)
+    first, last = _window(tables, ledger)
+    balance = ledger[stock].cast("float64") if stock else ibis.null("float64")
+    active = ledger.select("customer", month=ledger.month.cast("int64"), held=balance)
+    inside = exits.filter(exits.exit_month > first, exits.exit_month <= last)
+    unlisted = inside.anti_join(active, (inside.gone == active.customer) & (inside.exit_month == active.month))
+    extra = unlisted.select(customer=unlisted.gone, month=unlisted.exit_month, held=ibis.null("float64"))
+    listed = active.mutate(listed=ibis.literal(1)).union(extra.mutate(listed=ibis.literal(0)))
+    history = ibis.window(group_by=listed.customer, order_by=listed.month)
+    placed = listed.mutate(before=listed.month.lag().over(history), held_before=listed.held.lag().over(history))
+    follows = (placed.before == placed.month - 1).fill_null(False)
+    placed = placed.mutate(balance=follows.ifelse(placed.held_before, ibis.null("float64")), follows=follows)
+    placed = placed.filter((placed.listed == 1) | placed.follows)
+    known = placed.left_join(exits, placed.customer == exits.gone)
+    known = known.filter(known.exit_month.isnull() | (known.month <= known.exit_month))
+    leaves = (known.month == known.exit_month).fill_null(False)
+    return known.select(
+        "customer",
+        "month",
+        _balance=known.balance,
+        _left_all=leaves.ifelse(1, 0),
+        _left_voluntary=(leaves & known.voluntary.fill_null(False)).ifelse(1, 0),
+    )
+
+
+def _weighed_by_money(rows: Rows) -> Rows:
+    """Weigh customer-months by the balance held before them, in the ledger's whole units."""
+    held = rows.table.filter(rows.table["_balance"] > 0)
+    return replace(rows, table=held.mutate(weight=whole(held.design_weight * held["_balance"])))

@@ -1,0 +1,1 @@
+"""Values in, pages out: one self-contained page, one workbook, in English or Chinese."""

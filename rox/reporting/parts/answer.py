@@ -1,0 +1,116 @@
+"""The answer first: one sentence, the figures behind it, the rule that was applied."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rox.core.returns import Return
+from rox.core.words import Language
+from rox.reporting import figures, sentences
+from rox.reporting.blocks import Badge, Cell, Column, Figure, Part, Points, Table, Text, Tile, Tiles
+from rox.reporting.numbers import count, form, probability, step_of
+from rox.reporting.request import Request
+from rox.reporting.svg import inline_svg
+
+QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
+
+
+def answer(request: Request) -> Part:
+    """Say what follows, in one sentence and a handful of numbers."""
+    money, language = request.money, request.language
+    sign, tone = sentences.SIGNS[money.decision.advice]
+    badge = Badge(
+        sign=sign,
+        text=sentences.advice(money.decision, language),
+        tone=tone,
+        detail=request.say(f"grade.{money.grade}.name", grade=money.grade),
+    )
+    reasons = [
+        reason
+        for effect in money.effects
+        for reason in sentences.grade_reasons(effect.checks, effect.grade, language)
+        if effect.grade == money.grade
+    ]
+    return Part(
+        key="answer",
+        heading=request.say("part.answer"),
+        blocks=(
+            badge,
+            Text(text=sentences.answer(money, language), role="lead"),
+            tiles(money, language),
+            _distribution(request),
+            _rule(request),
+            Points(points=tuple(dict.fromkeys(reasons))),
+        ),
+    )
+
+
+def tiles(money: Return, language: Language) -> Tiles:
+    """Set the headline numbers side by side."""
+    decision, shape = money.decision, sentences.npv_form(money, language)
+    low, high = np.quantile(money.draws["roi"], [0.05, 0.95])
+    share = form("share", language, like=(low, high), step=step_of(low, high))
+    back, remark = sentences.payback(money, language)
+    say = Request(money=money, language=language).say
+    return Tiles(
+        tiles=(
+            Tile(
+                name=say("tile.npv"),
+                value=shape(decision.npv),
+                detail=say(
+                    "tile.npv.detail",
+                    range=shape.between(decision.low, decision.high),
+                    expected=shape(decision.expected_npv),
+                ),
+                tone="good" if decision.npv > 0 else "bad",
+            ),
+            Tile(
+                name=say("tile.odds"),
+                value=probability(decision.p_positive, language, apart_from=decision.enough),
+                detail=say("tile.odds.detail", enough=probability(decision.enough, language)),
+            ),
+            Tile(name=say("tile.roi"), value=share(decision.roi), detail=sentences.returns(money, language)),
+            Tile(name=say("tile.payback"), value=back, detail=remark),
+        )
+    )
+
+
+def _distribution(request: Request) -> Figure:
+    money, language = request.money, request.language
+    shape = sentences.npv_form(money, language)
+    found = np.quantile(money.draws["npv"], QUANTILES)
+    p = probability(money.decision.p_positive, language, apart_from=money.decision.enough)
+    caption = request.say("figure.npv.caption", draws=count(len(money.draws["npv"]), language), p=p)
+    return Figure(
+        svg=inline_svg(
+            lambda ax: figures.distribution(money, ax, language=language),
+            key="fig-npv",
+            title=request.say("figure.npv.title"),
+            description=caption,
+            size=(7.2, 2.1),
+        ),
+        caption=caption,
+        table=Table(
+            caption=request.say("figure.npv.title"),
+            columns=(Column(request.say("column.quantile")), Column(request.say("figure.npv"), "number")),
+            rows=tuple((f"{100 * q:.0f}%", shape(value)) for q, value in zip(QUANTILES, found, strict=True)),
+        ),
+    )
+
+
+def _rule(request: Request) -> Table:
+    met = {True: Cell(f"✓ {request.say('word.met')}", "good"), False: Cell(f"✕ {request.say('word.not_met')}", "bad")}
+    return Table(
+        caption=request.say("criterion.caption"),
+        columns=(
+            Column(request.say("column.criterion")),
+            Column(request.say("column.asked")),
+            Column(request.say("column.found")),
+            Column(request.say("column.met"), "short"),
+        ),
+        rows=tuple(
+            (name, asked, found, met[is_met])
+            for name, asked, found, is_met in sentences.criteria(request.money, request.language)
+        ),
+        note=request.say("criterion.note"),
+    )

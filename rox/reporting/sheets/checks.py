@@ -1,0 +1,163 @@
+"""The sheet of checks, and the flag that every sheet shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xlsxwriter.worksheet import Worksheet
+
+from rox.reporting.sheets.book import (
+    ALERTS,
+    CHANGED,
+    FAILED,
+    FLAG,
+    HEAD_ROWS,
+    OUTSIDE,
+    Book,
+    block,
+    cell,
+    put,
+    text_in_formula,
+)
+from rox.reporting.sheets.calc import delivered_schedules
+from rox.reporting.sheets.draws import Sample, quantile_cell
+from rox.reporting.sheets.inputs import columns_of
+from rox.reporting.sheets.proofs import TOLERANCES, Proof
+
+WIDTHS = (22, 76, 20, 20, 14, 12, 14, 9)
+FLAG_TOP = HEAD_ROWS + 1
+ALERT_TOP = FLAG_TOP + 5
+TOLERANCE_TOP = ALERT_TOP + 5
+TABLE_TOP = TOLERANCE_TOP + len(TOLERANCES) + 2
+TEXT, THIS, OTHER, DIFFERENCE, TOLERANCE, RESULT, HOLDS = range(1, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """Something a reader must know before reading on, though nothing is wrong.
+
+    Attributes:
+        key: Its words.
+        formula: How often it is so.
+        count: How often it is so as delivered.
+        name: The workbook's name of the count.
+    """
+
+    key: str
+    formula: str
+    count: int
+    name: str
+
+
+def alerts(book: Book, sample: Sample) -> tuple[Alert, ...]:
+    """Return what to know: inputs changed, inputs outside the range their owner gave, NPV outside that of the draws."""
+    return tuple(_alerts(book, sample))
+
+
+def _alerts(book: Book, sample: Sample) -> Iterator[Alert]:
+    values, low, high, delivered = columns_of(book)
+    changed = f"SUMPRODUCT(1*({values}<>{delivered}))"
+    if (pair := delivered_schedules(book)) is not None:
+        changed += f"+SUMPRODUCT(1*({pair[0]}<>{pair[1]}))"
+    yield Alert(key="changed", formula=changed, count=0, name=CHANGED)
+    outside = f"SUMPRODUCT(ISNUMBER({low})*(({values}<{low})+({values}>{high})))"
+    beyond_range = sum(not each.spread.low <= each.value <= each.spread.high for each in book.money.ledger.inputs)
+    yield Alert(key="outside", formula=outside, count=beyond_range, name=OUTSIDE)
+    npv = book.places.reference("npv", "here", outside=True)
+    ends = tuple(quantile_cell(book, sample, "npv", level) for level in (0.05, 0.95))
+    point = book.point("npv")
+    yield Alert(
+        key="beyond",
+        formula=f"1*(MAX({ends[0]}-{npv},{npv}-{ends[1]})>0)",
+        count=int(not sample.quantile("npv", 0.05) <= point <= sample.quantile("npv", 0.95)),
+        name="npv_outside_draws",
+    )
+
+
+def write_checks(book: Book, every: tuple[Proof, ...], noted: tuple[Alert, ...]) -> None:
+    """Write tolerances, the flag, what to know, and every check."""
+    sheet = book.begin("checks", WIDTHS)
+    sheet.write_string(HEAD_ROWS - 1, 0, book.say("checks.note"), book.style("muted"))
+    _write_tolerances(book, sheet)
+    _write_flag(book, sheet, len(every))
+    _write_alerts(book, sheet, noted)
+    _write_proofs(book, sheet, every)
+    sheet.repeat_rows(TABLE_TOP)
+
+
+def _write_tolerances(book: Book, sheet: Worksheet) -> None:
+    book.section(sheet, TOLERANCE_TOP, book.say("checks.tolerances"), RESULT)
+    for row, (key, value) in enumerate(TOLERANCES.items(), start=TOLERANCE_TOP + 1):
+        sheet.write_blank(row, 0, None, book.style("text"))
+        sheet.write_string(row, TEXT, book.say(f"checks.tolerance.{key}", currency=book.currency), book.style("row"))
+        sheet.write_number(row, THIS, value, book.style("constant"))
+
+
+def _write_flag(book: Book, sheet: Worksheet, count: int) -> None:
+    """Write how many checks fail, how much there is to know, and the flag; and name them."""
+    holds = block(TABLE_TOP + 1, HOLDS, TABLE_TOP + count, HOLDS)
+    noted = block(ALERT_TOP + 1, THIS, ALERT_TOP + 3, THIS)
+    book.section(sheet, FLAG_TOP, book.say("checks.flag"), RESULT)
+    for row, key in enumerate(("failed", "alerts", "flag.words"), start=FLAG_TOP + 1):
+        sheet.write_string(row, TEXT, book.say(f"checks.{key}"), book.style("row"))
+    look = book.style("row", "strong", number="count")
+    put(sheet, FLAG_TOP + 1, THIS, f"=SUMPRODUCT(1-{holds})", book.failed, look)
+    put(sheet, FLAG_TOP + 2, THIS, f"=SUMPRODUCT(1*({noted}>0))", book.noted, look)
+    formula = (
+        f"=IF({FAILED}>0,{_with_count(book, 'flag.fail', FAILED)},"
+        f"IF({ALERTS}>0,{_with_count(book, 'flag.alert', ALERTS)},{text_in_formula(book.say('flag.pass'))}))"
+    )
+    put(sheet, FLAG_TOP + 3, THIS, formula, book.flag, book.style("row", "strong"))
+    for row, name in enumerate((FAILED, ALERTS, FLAG), start=FLAG_TOP + 1):
+        book.file.define_name(name, f"={book.places.quoted('checks')}!{cell(row, THIS)}")
+
+
+def _with_count(book: Book, key: str, name: str) -> str:
+    before, after = book.say(key, n="\0").split("\0")
+    return f"{text_in_formula(before)}&{name}&{text_in_formula(after)}"
+
+
+def _write_alerts(book: Book, sheet: Worksheet, noted: tuple[Alert, ...]) -> None:
+    book.section(sheet, ALERT_TOP, book.say("checks.to_know"), RESULT)
+    for row, alert in enumerate(noted, start=ALERT_TOP + 1):
+        sheet.write_string(row, TEXT, book.say(f"alert.{alert.key}"), book.style("wrap", "row"))
+        put(sheet, row, THIS, f"={alert.formula}", alert.count, book.style("row", number="count"))
+        book.file.define_name(alert.name, f"={book.places.quoted('checks')}!{cell(row, THIS)}")
+        rule = {"type": "cell", "criteria": ">", "value": 0, "format": book.style.change("warn")}
+        sheet.conditional_format(row, THIS, row, THIS, rule)
+
+
+def _write_proofs(book: Book, sheet: Worksheet, every: tuple[Proof, ...]) -> None:
+    style = book.style
+    titles = ("number", "check", "this", "other", "difference", "tolerance", "result", "holds")
+    book.head(sheet, TABLE_TOP, [book.say(f"checks.{title}") for title in titles], texts=2)
+    right, wrong = book.say("checks.ok"), book.say("checks.wrong")
+    for row, proof in enumerate(every, start=TABLE_TOP + 1):
+        look = style("row", number=proof.unit)
+        sheet.write_string(row, 0, proof.key, style("code", "row"))
+        sheet.write_string(row, TEXT, book.say(f"check.{proof.key}"), style("wrap", "row"))
+        put(sheet, row, THIS, f"={proof.this}", proof.values[0], look)
+        if isinstance(proof.other, str):
+            put(sheet, row, OTHER, f"={proof.other}", proof.values[1], look)
+        else:
+            sheet.write_number(row, OTHER, proof.other, style("row", "frozen", number=proof.unit))
+        gap, allowed = cell(row, DIFFERENCE), cell(row, TOLERANCE)
+        put(
+            sheet,
+            row,
+            DIFFERENCE,
+            f"={cell(row, THIS)}-{cell(row, OTHER)}",
+            proof.values[0] - proof.values[1],
+            style("row", number="gap"),
+        )
+        place = TOLERANCE_TOP + 1 + list(TOLERANCES).index(proof.tolerance)
+        put(sheet, row, TOLERANCE, f"={cell(place, THIS)}", TOLERANCES[proof.tolerance], style("row", "muted"))
+        holds = f"=IF(ISNUMBER({gap}),IF(MAX({gap},-{gap})<={allowed},1,0),0)"
+        put(sheet, row, HOLDS, holds, float(proof.holds), style("row", "muted"))
+        said = f"=IF({cell(row, HOLDS)}=1,{text_in_formula(right)},{text_in_formula(wrong)})"
+        put(sheet, row, RESULT, said, right if proof.holds else wrong, style("row", "strong", "centre"))
+    last = TABLE_TOP + len(every)
+    for words, look in ((right, "good"), (wrong, "bad")):
+        rule = {"type": "cell", "criteria": "==", "value": text_in_formula(words), "format": style.change(look)}
+        sheet.conditional_format(TABLE_TOP + 1, RESULT, last, RESULT, rule)

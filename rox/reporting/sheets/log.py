@@ -1,0 +1,130 @@
+"""The log: the evidence and its checks, where the rows came from, versions, changes and signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xlsxwriter.worksheet import Worksheet
+
+from rox.core.check import Check, Verdict
+from rox.core.effect import Effect
+from rox.core.record import versions
+from rox.core.words import catalogue, say
+from rox.reporting.sheets.book import HEAD_ROWS, Book
+
+WIDTHS = (24, 24, 16, 16, 16, 70)
+LOOKS = {Verdict.PASS: "good", Verdict.NOTE: "warn", Verdict.DEMOTE: "warn", Verdict.STOP: "bad"}
+CHANGES = 8
+
+
+def write_log(book: Book) -> None:
+    """Write checks, questions, trails, versions, the list of changes and the signatures."""
+    sheet = book.begin("log", WIDTHS)
+    row = _checks(book, sheet, HEAD_ROWS)
+    for effect in book.money.effects:
+        row = _question(book, sheet, row + 1, effect)
+        row = _trail(book, sheet, row + 1, effect)
+    row = _versions(book, sheet, row + 1)
+    row = _to_fill_in(book, sheet, row + 1, "changes", ("date", "who", "place", "before", "after", "why"), CHANGES)
+    row = _to_fill_in(book, sheet, row + 1, "signatures", ("role", "who", "date", "result", "signed", "remark"), 3)
+    for place, key in enumerate(("prepared", "reviewed", "approved")):
+        sheet.write_string(row - 3 + place, 0, book.say(f"log.{key}"), book.style("row"))
+    about = book.money.case.about
+    for place, name in enumerate((about.prepared_by, about.reviewed_by)):
+        sheet.write_string(row - 3 + place, 1, name, book.style("blank"))
+
+
+def _checks(book: Book, sheet: Worksheet, row: int) -> int:
+    book.section(sheet, row, book.say("log.evidence"), len(WIDTHS) - 1)
+    book.head(sheet, row + 1, [book.say(f"log.{key}") for key in ("of", "code", "verdict", "grade")], texts=4)
+    sheet.merge_range(row + 1, 4, row + 1, 5, "", book.style("head"))
+    sheet.write_string(row + 1, 4, book.say("log.found"), book.style("head"))
+    row += 2
+    for effect in book.money.effects:
+        for check in effect.checks:
+            row = _check(book, sheet, row, effect.name, str(effect.grade), check)
+    for check in book.money.checks:
+        row = _check(book, sheet, row, book.say("log.value"), "", check)
+    return row
+
+
+def _check(book: Book, sheet: Worksheet, row: int, of: str, grade: str, check: Check) -> int:
+    style = book.style
+    for column, text in enumerate((of, check.code)):
+        sheet.write_string(row, column, text, style("text", "row"))
+    sheet.write_string(row, 2, book.say(f"verdict.{check.verdict}"), style("text", "row", LOOKS[check.verdict]))
+    sheet.write_string(row, 3, grade, style("text", "row", "centre"))
+    _long(book, sheet, row, check.sentence(book.language))
+    return row + 1
+
+
+def _long(book: Book, sheet: Worksheet, row: int, text: str, first: int = 4) -> None:
+    """Write a text over the last columns, in as many lines as it needs."""
+    look = book.style("wrap", "row")
+    sheet.merge_range(row, first, row, 5, "", look)
+    sheet.write_string(row, first, text, look)
+    book.wrapped(sheet, row, text, sum(WIDTHS[first:]))
+
+
+def _question(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
+    estimand = effect.estimand
+    book.section(sheet, row, book.say("log.question", name=effect.name), len(WIDTHS) - 1)
+    yes_no = book.say("log.yes" if estimand.includes_exit else "log.no")
+    counts = ", ".join(f"{name} {value:,}" for name, value in effect.counts.items())
+    pairs = (
+        ("asked", say(f"question.{estimand.question}", book.language)),
+        ("population", estimand.population),
+        ("treatment", estimand.treatment),
+        ("estimand", str(estimand)),
+        ("exits", yes_no),
+        ("channels", ", ".join(sorted(estimand.channels))),
+        ("grade", str(effect.grade)),
+        ("layer", book.say("log.layer.text", mean=f"{effect.bias_layer.mean:g}", sd=f"{effect.bias_layer.sd:g}")),
+        ("specification", effect.specification),
+        ("counts", counts),
+        ("fingerprint", effect.fingerprint),
+    )
+    for key, text in pairs:
+        row += 1
+        sheet.write_string(row, 0, book.say(f"log.{key}"), book.style("strong", "text", "row"))
+        _long(book, sheet, row, text, first=1)
+    return row + 1
+
+
+def _trail(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
+    book.section(sheet, row, book.say("log.trail", name=effect.name), len(WIDTHS) - 1)
+    book.head(sheet, row + 1, [book.say(f"log.trail.{key}") for key in ("step", "rows", "lost", "customers")])
+    sheet.merge_range(row + 1, 4, row + 1, 5, "", book.style("head"))
+    sheet.write_string(row + 1, 4, book.say("log.trail.reason"), book.style("head"))
+    row += 2
+    for step in effect.trail:
+        sheet.write_string(row, 0, _words(book, step.name), book.style("row", "text"))
+        for column, value in enumerate((step.rows, step.lost, step.customers), start=1):
+            sheet.write_number(row, column, value, book.style("row", number="count"))
+        _long(book, sheet, row, _words(book, step.reason))
+        row += 1
+    return row
+
+
+def _words(book: Book, key: str) -> str:
+    """Say an entry of the catalogue; a researcher's own model may give words of its own instead."""
+    return say(key, book.language) if key in catalogue() else key
+
+
+def _versions(book: Book, sheet: Worksheet, row: int) -> int:
+    book.section(sheet, row, book.say("log.versions"), len(WIDTHS) - 1)
+    for name, version in versions().items():
+        row += 1
+        sheet.write_string(row, 0, name, book.style("text", "row"))
+        sheet.write_string(row, 1, version, book.style("text", "row"))
+    return row + 1
+
+
+def _to_fill_in(book: Book, sheet: Worksheet, row: int, key: str, titles: Sequence[str], rows: int) -> int:
+    """Write a table with empty cells that stay open for writing."""
+    book.section(sheet, row, book.say(f"log.{key}"), len(WIDTHS) - 1)
+    book.head(sheet, row + 1, [book.say(f"log.{key}.{title}") for title in titles], texts=len(titles))
+    for place in range(row + 2, row + 2 + rows):
+        for column in range(len(titles)):
+            sheet.write_blank(place, column, None, book.style("blank"))
+    return row + 2 + rows

@@ -1,0 +1,213 @@
+"""Run a study from its tables to its reports: the notebooks in order, each stage kept once it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rox
+from rox.core.errors import RunError
+from rox.core.files import write_text
+from rox.core.record import versions
+from rox.core.study import Study, read_study
+from rox.core.words import Language
+from rox.reporting.notebook import execute, parameters
+
+EFFECTS: Mapping[str, tuple[str, ...]] = {
+    "01_experience": (),
+    "02_nps_to_aum": ("gap", "panel"),
+    "03_churn": ("churn",),
+    "04_uplift": ("uplift",),
+}
+"""Which effects each notebook leaves behind."""
+REPORT = "05_roi_report"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One notebook of a run with its parameters, and the files it leaves behind."""
+
+    name: str
+    notebook: str
+    values: Mapping[str, Any]
+    leaves: tuple[Path, ...]
+    needs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run left behind.
+
+    Attributes:
+        folder: The run's folder.
+        reports: HTML reports by case.
+        workbooks: Excel workbooks by case.
+        records: Records by stage.
+        notebooks: Executed notebooks by stage.
+        seconds: What each stage took; 0 for one that was kept from before.
+    """
+
+    folder: Path
+    reports: Mapping[str, Path]
+    workbooks: Mapping[str, Path]
+    records: Mapping[str, Path]
+    notebooks: Mapping[str, Path]
+    seconds: Mapping[str, float]
+
+
+def templates() -> Path:
+    """Return the folder of the notebooks: in the installed package, or beside it in a checkout."""
+    package = Path(rox.__file__).resolve().parent
+    for folder in (package / "notebooks", package.parent / "notebooks"):
+        if (folder / f"{REPORT}.ipynb").is_file():
+            return folder
+    raise RunError("The notebooks are not installed.", ["reinstall rox-research, or run from a checkout"])
+
+
+def run_study(
+    study: str | Path,
+    out: str | Path,
+    *,
+    cases: Sequence[str] = (),
+    seed: int | None = None,
+    language: Language | None = None,
+    values: Mapping[str, Mapping[str, Any]] | None = None,
+    fresh: bool = False,
+    say: Say = lambda line: None,
+) -> Run:
+    """Run every notebook of a study and leave reports, workbooks, records and executed notebooks.
+
+    A stage whose data, study, notebook, parameters, code and versions have not changed is kept from before, so that an
+    interrupted run goes on where it stopped.
+
+    Args:
+        study: The study file.
+        out: The run's folder.
+        cases: Names of the cases to value; all of them by default.
+        seed: Seed of every stage; the study's by default.
+        language: Language of the reports; the study's by default.
+        values: Further parameters, by notebook.
+        fresh: Run every stage again.
+        say: Called with each line of progress.
+
+    Raises:
+        DataError: The study file has faults.
+        CaseError: A case file has faults.
+        RunError: A parameter does not fit, or a notebook failed; finished stages are kept.
+    """
+    declared = read_study(study)
+    wanted = tuple(cases) or declared.case_names
+    for name in wanted:
+        declared.case(name)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    stages = list(_stages(Path(study), declared, folder, wanted, seed, language, values or {}))
+    kept = folder / "stages.json"
+    done: dict[str, str] = {} if fresh or not kept.is_file() else json.loads(kept.read_text(encoding="utf-8"))
+    ground = _ground(Path(study), declared)
+    seconds = {}
+    for place, stage in enumerate(stages, start=1):
+        head = f"[{place}/{len(stages)}] {stage.name}"
+        key = _key(stage, ground)
+        if done.get(stage.name) == key and all(path.is_file() for path in stage.leaves):
+            say(f"{head}: unchanged, kept")
+            seconds[stage.name] = 0.0
+            continue
+        started = time.monotonic()
+        execute(
+            templates() / f"{stage.notebook}.ipynb",
+            folder / "notebooks" / f"{stage.name}.ipynb",
+            stage.values,
+            folder=folder,
+            progress=lambda cell, of, heading, head=head: say(f"{head}: cell {cell}/{of} {heading}"),  # type: ignore[misc]
+        )
+        seconds[stage.name] = time.monotonic() - started
+        say(f"{head}: done in {seconds[stage.name]:.0f} s")
+        done[stage.name] = key
+        write_text(kept, json.dumps(done, indent=1))
+    return Run(
+        folder=folder,
+        reports={case: folder / f"{case}.html" for case in wanted},
+        workbooks={case: folder / f"{case}.xlsx" for case in wanted},
+        records={stage.name: next(path for path in stage.leaves if path.suffix == ".json") for stage in stages},
+        notebooks={stage.name: folder / "notebooks" / f"{stage.name}.ipynb" for stage in stages},
+        seconds=seconds,
+    )
+
+
+def _stages(
+    path: Path,
+    study: Study,
+    folder: Path,
+    cases: Sequence[str],
+    seed: int | None,
+    language: Language | None,
+    extra: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Stage]:
+    """List the stages in order, and refuse parameters for notebooks that are not among them."""
+    if unknown := set(extra) - {*EFFECTS, REPORT}:
+        raise RunError(
+            f"There is no notebook {sorted(unknown)}.", [f"the notebooks are {', '.join([*EFFECTS, REPORT])}"]
+        )
+    common = {
+        "STUDY": Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix(),
+        "OUT": ".",
+        "SEED": study.about.seed if seed is None else seed,
+        "LANGUAGE": language or study.language,
+    }
+
+    def given(notebook: str, more: Mapping[str, Any]) -> dict[str, Any]:
+        known = parameters(templates() / f"{notebook}.ipynb")
+        return {name: value for name, value in {**common, **more}.items() if name in known} | dict(
+            extra.get(notebook, {})
+        )
+
+    def effect_file(name: str) -> Path:
+        return folder / "effects" / f"{name}.npz"
+
+    wanted = {name for notebook in EFFECTS.values() for name in notebook}
+    for notebook, effects in EFFECTS.items():
+        if notebook == "04_uplift" and not study.initiatives:
+            wanted -= set(effects)
+            continue
+        yield Stage(
+            name=notebook,
+            notebook=notebook,
+            values=given(notebook, {}),
+            leaves=(folder / "records" / f"{notebook}.json", *(effect_file(name) for name in effects)),
+        )
+    for case in cases:
+        name = f"{REPORT}_{case}"
+        yield Stage(
+            name=name,
+            notebook=REPORT,
+            values=given(REPORT, {"CASE": case}),
+            leaves=(folder / f"{case}.html", folder / f"{case}.xlsx", folder / f"{case}.record.json"),
+            needs=(*(effect_file(effect) for effect in sorted(wanted)), study.folder / "cases" / f"{case}.toml"),
+        )
+
+
+def _ground(path: Path, study: Study) -> str:
+    """Hash what every stage stands on: study file, tables, code and versions."""
+    patterns = [table.path for table in study.tables.values() if table.path] + list(study.sources.values())
+    tables = sorted({file for pattern in patterns for file in study.folder.glob(pattern)})
+    code = sorted(Path(rox.__file__).resolve().parent.rglob("*"))
+    digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    for file in [path, *tables, *(each for each in code if each.suffix in (".py", ".toml", ".j2", ".css", ".js"))]:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _key(stage: Stage, ground: str) -> str:
+    digest = hashlib.sha256(ground.encode())
+    digest.update(json.dumps({**stage.values}, sort_keys=True).encode())
+    for file in (templates() / f"{stage.notebook}.ipynb", *stage.needs):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""Who was asked and who answered."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from rox import metrics
+from rox.core.errors import DataError
+from rox.numerics.intervals import wilson_interval
+
+
+@pytest.fixture
+def asked():
+    """Forty customers asked twice; one in four answers the first time, nobody the second."""
+    people = [f"c{i:02d}" for i in range(40)]
+    invitations = pd.DataFrame(
+        {
+            "key": [f"i{k:02d}" for k in range(80)],
+            "customer": people * 2,
+            "date": ["2025-01-30"] * 40 + ["2025-04-30"] * 40,
+            "channel": ["app"] * 20 + ["sms"] * 20 + ["app"] * 40,
+        }
+    )
+    answers = pd.DataFrame(
+        {"customer": people[:10], "date": "2025-02-02", "invitation": [f"i{k:02d}" for k in range(10)], "nps": 9}
+    )
+    return invitations, answers
+
+
+def test_answers_are_found_by_the_key_of_the_invitation(few, asked, row):
+    invitations, answers = asked
+    tables = few(invitations=invitations, answers=answers)
+    total = row(metrics.response_rate(tables))
+    assert (total["value"], total["n"], total["unit"]) == (10 / 80, 80, "ratio")
+    first = row(metrics.response_rate(tables, by=("quarter",)), quarter="2025Q1")
+    assert first["value"] == 10 / 40
+    assert (first["low"], first["high"]) == pytest.approx(wilson_interval(0.25, 40))
+    by_channel = metrics.response_rate(tables, by=("month", "channel"))
+    assert row(by_channel, month="2025-01", channel="app")["value"] == 0.5
+    assert row(by_channel, month="2025-01", channel="sms")["value"] == 0
+
+
+def test_without_keys_an_answer_belongs_to_its_customer_and_month(few, asked, row):
+    invitations, answers = asked
+    tables = few(invitations=invitations, answers=answers.drop(columns="invitation"))
+    assert row(metrics.response_rate(tables))["value"] == 0
+    timely = few(invitations=invitations, answers=answers.drop(columns="invitation").assign(date="2025-01-31"))
+    assert row(metrics.response_rate(timely))["value"] == 10 / 80
+    reminded = pd.concat([invitations, invitations[:40]])
+    again = few(invitations=reminded, answers=answers.drop(columns="invitation").assign(date="2025-01-31"))
+    assert row(metrics.response_rate(again))["n"] == 80
+
+
+def test_repeated_invitations_of_a_customer_are_clustered(few, asked, row):
+    invitations, answers = asked
+    twice = pd.concat([answers, answers.assign(invitation=[f"i{k:02d}" for k in range(40, 50)])])
+    found = row(metrics.response_rate(few(invitations=invitations, answers=twice)))
+    assert found["value"] == 0.25
+    assert found["n_eff"] == pytest.approx(40, rel=0.03)
+
+
+def test_the_chain_counts_every_step(few, asked):
+    invitations, answers = asked
+    people = pd.DataFrame({"customer": [*invitations["customer"][:40], "never asked"]})
+    tables = few(invitations=invitations, answers=answers, customers=people)
+    chain = metrics.response_chain(tables)
+    assert list(zip(chain["metric"], chain["value"], strict=True)) == [
+        ("customers", 41),
+        ("customers_invited", 40),
+        ("customers_answered", 10),
+        ("invitations", 80),
+        ("invitations_answered", 10),
+        ("answers", 10),
+    ]
+    assert set(chain["unit"]) == {"count"}
+    assert "customers" not in set(metrics.response_chain(tables, by=("quarter",))["metric"])
+
+
+def test_a_chain_without_invitations_is_shorter(few, asked):
+    _, answers = asked
+    chain = metrics.response_chain(few(answers=answers.drop(columns="invitation")))
+    assert list(chain["metric"]) == ["customers", "customers_answered", "answers"]
+
+
+def test_repeats_by_hand(few, row):
+    who = ["a"] * 3 + ["b"] * 2 + ["c", "d"]
+    found = metrics.repeats(few(answers=pd.DataFrame({"customer": who, "date": "2025-01-15", "nps": 9})))
+    again = row(found, metric="answered_again")
+    assert (again["value"], again["n"]) == (0.5, 4)
+    assert (again["low"], again["high"]) == pytest.approx(wilson_interval(0.5, 4))
+    assert row(found, metric="answers_each")["value"] == 7 / 4
+
+
+def test_orders_in_the_place_of_customers_never_repeat(few, row):
+    answers = pd.DataFrame({"customer": [f"order{i}" for i in range(50)], "date": "2025-01-15", "nps": 9})
+    assert row(metrics.repeats(few(answers=answers)), metric="answered_again")["value"] == 0
+
+
+def test_response_needs_invitations(few, asked):
+    _, answers = asked
+    with pytest.raises(DataError, match="needs the table 'invitations'"):
+        metrics.response_rate(few(answers=answers.drop(columns="invitation")))
+
+
+def test_unknown_customers_are_refused(few, asked):
+    invitations, answers = asked
+    people = pd.DataFrame({"customer": answers["customer"]})
+    tables = few(invitations=invitations, answers=answers, customers=people)
+    for measure in (metrics.response_rate, metrics.response_chain):
+        with pytest.raises(DataError, match="not in the customers table: 60"):
+            measure(tables)

@@ -1,0 +1,255 @@
+"""The gap between happier and less happy customers: right slope, right units, and loud where it misleads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from conftest import answered_panel, check, linked_from
+
+from rox.core.check import Grade, Verdict
+from rox.core.errors import DataError, FitError, LeakageError
+from rox.core.estimand import Question
+from rox.core.units import Dose, Unit
+from rox.models.panel_fe import PanelFE
+from rox.models.score_gap import ScoreGap
+from rox.models.slope import slope
+from rox.numerics.panel import within_regression
+
+
+class TestSlope:
+    def test_petersen(self, parity):
+        """Petersen (2009), published test data: pooled and firm effects, clustered by firm."""
+        folder, ref = parity("p02_petersen_clustering")
+        d = pd.read_csv(folder / "petersen.csv")
+        nothing, one = np.empty((len(d), 0)), pd.Series(1.0, index=d.index)
+        pooled = slope(d.y, d.x, nothing, absorb=d.firm * 0, customer=d.firm, weight=one)
+        assert pooled.value == pytest.approx(ref["coef.x"]["value"], rel=1e-9)
+        assert pooled.se == pytest.approx(ref["cl_firm.x"]["value"], rel=1e-9)
+        firm = slope(d.y, d.x, nothing, absorb=d.firm, customer=d.firm, weight=one)
+        assert firm.value == pytest.approx(ref["firmFE.x"]["value"], rel=1e-9)
+        assert firm.se == pytest.approx(ref["firmFE.x.cl_firm.nested"]["value"] * np.sqrt(4999 / 4998), rel=1e-9)
+
+    def test_agrees_with_dummies_and_with_the_exact_absorption(self):
+        rng = np.random.default_rng(3)
+        n = 400
+        d = pd.DataFrame({"g": rng.integers(0, 12, n), "c": rng.integers(0, 90, n), "w": rng.uniform(0.5, 2, n)})
+        d["z"] = rng.standard_normal(n)
+        d["x"] = d.g * 0.2 + rng.standard_normal(n)
+        d["y"] = 2 * d.x + d.z + d.g + rng.standard_normal(n)
+        ours = slope(d.y, d.x, d[["z"]].to_numpy(), absorb=d.g, customer=d.c, weight=d.w)
+        dummies = smf.wls("y ~ x + z + C(g)", d, weights=d.w).fit(cov_type="cluster", cov_kwds={"groups": d.c})
+        assert ours.value == pytest.approx(dummies.params["x"], rel=1e-9)
+        assert ours.se == pytest.approx(dummies.bse["x"], rel=1e-9)
+        exact = within_regression(d.y, d[["x", "z"]], d.g, weights=d.w, cluster=d.c)
+        assert ours.se == pytest.approx(exact.se[0], rel=1e-9)
+        assert np.sqrt((ours.influence**2).sum()) == pytest.approx(ours.se)
+
+    def test_refuses_a_score_that_does_not_vary_within_groups(self):
+        d = pd.DataFrame({"g": np.repeat(np.arange(20), 5), "y": np.arange(100.0)})
+        one = pd.Series(1.0, index=d.index)
+        with pytest.raises(FitError, match="does not vary"):
+            slope(d.y, d.g * 1.0, np.empty((100, 0)), absorb=d.g, customer=d.index.to_series(), weight=one)
+        with pytest.raises(FitError, match="does not vary"):
+            slope(d.y, d.y, d[["y"]].to_numpy() * 3, absorb=d.g * 0, customer=d.index.to_series(), weight=one)
+
+    def test_intervals_cover(self):
+        inside = 0
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            customer = pd.Series(np.repeat(np.arange(150), 4))
+            shared = rng.standard_normal(150)[customer]
+            x = pd.Series(0.7 * rng.standard_normal(150)[customer] + rng.standard_normal(600))
+            y = 1.5 * x + shared + rng.standard_normal(600)
+            fit = slope(y, x, np.empty((600, 0)), absorb=customer * 0, customer=customer, weight=x * 0 + 1)
+            low, high = np.quantile(fit.draws(2000, rng), [0.05, 0.95])
+            inside += low < 1.5 < high
+        assert 47 <= inside <= 60
+
+
+class TestGap:
+    def test_recovers_the_slope_of_each_segment_and_weights_them_by_customers(self):
+        data = linked_from(answered_panel(1500, 8, seed=2))
+        effect = ScoreGap().fit(data, rng=1)
+        table = effect.tables["coefficients"]
+        for group, truth in (("a", 10.0), ("b", 40.0)):
+            assert abs(table.loc[group, "estimate"] - truth) < 3 * table.loc[group, "se"]
+            assert table.loc[group, "se"] < 3
+        assert effect.shares == pytest.approx([0.75, 0.25])
+        assert effect.overall.mean() == pytest.approx(0.75 * 10 + 0.25 * 40, abs=2)
+        assert effect.baseline.loc["a", "customers"] == 750 * 30
+
+    def test_declares_a_description_in_money_per_score_point(self, sample):
+        effect = ScoreGap(age=2).fit(sample, rng=1)
+        estimand = effect.estimand
+        assert estimand.question is Question.GAP
+        assert estimand.is_descriptive
+        assert (estimand.unit, estimand.currency, estimand.dose) == (Unit.MONEY_PER_CUSTOMER, "CNY", Dose.SCORE_POINT)
+        assert estimand.horizon == 2
+        assert effect.grade >= Grade.D
+        assert [step.name for step in effect.trail] == ["frame", "answered", "one_per_answer", "controls"]
+
+    def test_each_answer_counts_once(self, sample):
+        frame = sample.frame()
+        effect = ScoreGap().fit(sample, rng=1)
+        assert effect.counts["rows"] == int((frame["score_age"] == 1).sum())
+
+    def test_controls_remove_what_they_explain(self):
+        frame = answered_panel(1200, 6, seed=5, slope={"a": 0.0, "b": 0.0}, taste=1.2)
+        level = frame.groupby("customer")["outcome"].transform("mean")
+        data = linked_from(frame.assign(level=level), controls=("level",))
+        without = ScoreGap(controls=()).fit(data, rng=1).tables["rivals"]["estimate"]
+        held = ScoreGap().fit(data, rng=1).tables["rivals"]["estimate"]
+        assert without["adjusted"] > 10
+        assert abs(held["adjusted"]) < 0.15 * without["adjusted"]
+        assert held["within_segments"] == pytest.approx(without["within_segments"])
+
+    def test_text_controls_and_unit_effects_are_dummies(self):
+        frame = answered_panel(600, 6, seed=8)
+        frame["kind"] = np.where(frame["customer"] % 3 == 0, "x", np.where(frame["customer"] % 3 == 1, "y", "z"))
+        data = linked_from(frame, controls=("kind",))
+        effect = ScoreGap(unit_effects=True).fit(data, rng=1)
+        rows = frame[(frame["score_age"] == 1) & (frame["segment"] == "a")].copy()
+        rows["tenure"] = np.sqrt(rows["month"] - rows["opened"])
+        by_hand = smf.ols("outcome ~ score + C(kind) + tenure + C(month) + C(unit)", rows).fit(
+            cov_type="cluster", cov_kwds={"groups": rows["customer"]}
+        )
+        table = effect.tables["coefficients"].loc["a"]
+        assert table["estimate"] == pytest.approx(by_hand.params["score"], rel=1e-9)
+        assert table["se"] == pytest.approx(by_hand.bse["score"], rel=1e-9)
+
+    def test_score_points_and_nps_points_side_by_side(self, sample):
+        effect = ScoreGap().fit(sample, rng=1)
+        units = effect.tables["units"].loc["all"]
+        assert 25 < units["shift"] < 50
+        assert units["per_score"] / units["shift"] == pytest.approx(units["per_nps"], rel=0.01)
+        assert units["per_nps_low"] < units["per_nps"] < units["per_nps_high"]
+        assert effect.per_nps_point(rng=1).overall.mean() == pytest.approx(units["per_nps"], rel=0.02)
+        assert "Per NPS point: CNY" in check(effect, "ROX-U03").sentence()
+
+    def test_a_score_that_is_no_nps_question_has_no_bridge(self, sample):
+        scale = sample.study.scores["nps"].model_copy(update={"kind": "rating"})
+        other = replace(sample, study=sample.study.model_copy(update={"scores": {"nps": scale}}))
+        effect = ScoreGap().fit(other, rng=1)
+        assert effect.shift is None
+        assert effect.tables["units"]["per_nps"].isna().all()
+        assert "ROX-U03" not in {each.code for each in effect.checks}
+
+    def test_counts_have_no_currency(self):
+        frame = answered_panel(400, 5, seed=1).assign(outcome=lambda rows: rows["outcome"].round().abs())
+        effect = ScoreGap().fit(linked_from(frame, kind="count", outcome="contacts"), rng=1)
+        assert (effect.estimand.unit, effect.estimand.currency) == (Unit.COUNT, "")
+
+    def test_without_segments_everybody_is_one_group(self):
+        effect = ScoreGap().fit(linked_from(answered_panel(400, 5, seed=1).drop(columns="segment")), rng=1)
+        assert effect.groups == ("all",)
+        assert list(effect.tables["units"].index) == ["all"]
+
+
+class TestWarnings:
+    def test_pooling_segments_shows_who_the_customers_are(self):
+        frame = answered_panel(1200, 6, seed=3, slope={"a": 10.0, "b": 10.0})
+        rng = np.random.default_rng(1)
+        answered = frame["score"].notna() & (frame["segment"] == "b")
+        shift = frame.groupby(["customer", frame["month"] - frame["score_age"]])["score"].transform("first")
+        frame.loc[answered, "score"] = np.clip(shift[answered] + 2, 0, 10)
+        assert rng is not None
+        effect = ScoreGap().fit(linked_from(frame), rng=1)
+        found = check(effect, "ROX-A02")
+        assert found.verdict is Verdict.DEMOTE
+        assert found.values["ratio"] > 3
+        assert effect.tables["rivals"].loc["pooled", "estimate"] > 3 * effect.overall.mean()
+        calm = ScoreGap().fit(linked_from(answered_panel(1200, 6, seed=3, slope={"a": 10.0, "b": 10.0})), rng=1)
+        assert check(calm, "ROX-A02").verdict is Verdict.PASS
+
+    def test_growth_before_the_answer_is_seen(self):
+        calm = ScoreGap().fit(linked_from(answered_panel(1500, 8, seed=4)), rng=1)
+        led = ScoreGap().fit(linked_from(answered_panel(1500, 8, seed=4, follow_money=1.5)), rng=1)
+        assert check(led, "ROX-A05").verdict is Verdict.DEMOTE
+        assert check(led, "ROX-A05").values["growth"] > 0
+        assert check(calm, "ROX-A05").verdict is Verdict.PASS
+
+    def test_no_history_no_placebo_and_that_is_said(self):
+        frame = answered_panel(800, 1, seed=4, every=1)
+        effect = ScoreGap().fit(linked_from(frame), rng=1)
+        assert check(effect, "ROX-A09").verdict is Verdict.NOTE
+
+    def test_one_enormous_customer_is_seen(self):
+        frame = answered_panel(800, 6, seed=6)
+        calm = check(ScoreGap().fit(linked_from(frame), rng=1), "ROX-T04")
+        best = frame[frame["score_age"] == 1].groupby("customer")["score"].mean().idxmax()
+        frame.loc[frame["customer"] == best, "outcome"] += 60_000
+        loud = check(ScoreGap().fit(linked_from(frame), rng=1), "ROX-T04")
+        assert calm.verdict is Verdict.PASS
+        assert loud.verdict is Verdict.DEMOTE
+        assert loud.values["p"] > 50
+
+    def test_heavy_tails_and_weak_segments_are_named(self):
+        frame = answered_panel(1000, 5, seed=7, slope={"a": 0.0, "b": 40.0})
+        wealth = (1 - np.random.default_rng(0).random(1000)) ** (-1 / 1.3) * 1000
+        heavy = frame["segment"] == "a"
+        frame.loc[heavy, "outcome"] += wealth[frame.loc[heavy, "customer"]]
+        effect = ScoreGap().fit(linked_from(frame), rng=1)
+        assert check(effect, "ROX-T03").values["segments"].startswith("a (1.")
+        assert (
+            effect.tables["coefficients"].loc["a", "tail_index"]
+            < 2
+            < effect.tables["coefficients"].loc["b", "tail_index"]
+        )
+        weak = check(effect, "ROX-T05")
+        assert weak.verdict is Verdict.PASS or str(weak.values["segments"]).startswith("a (")
+
+    def test_small_segments_are_left_out_and_named_without_their_number(self):
+        frame = answered_panel(900, 5, seed=9)
+        frame.loc[frame["customer"] < 8, "segment"] = "tiny"
+        frame.loc[frame["customer"].between(8, 27), "segment"] = "small"
+        effect = ScoreGap().fit(linked_from(frame), rng=1)
+        found = check(effect, "ROX-A06")
+        assert effect.groups == ("a", "b")
+        assert "tiny (<10)" in found.sentence()
+        assert "small (" in found.sentence("zh")
+        with pytest.raises(FitError, match="No segment can be estimated"):
+            ScoreGap().fit(linked_from(frame[frame["segment"].isin(["tiny", "small"])]), rng=1)
+
+    def test_a_gap_larger_than_the_movement_within_customers(self, bank_linked):
+        gap = ScoreGap().fit(bank_linked, rng=1)
+        panel = PanelFE(controls=["products"]).fit(bank_linked, rng=1)
+        assert gap.summary().loc["all", "low"] > 0
+        assert gap.overall.mean() > 4 * panel.overall.mean()
+        assert check(gap, "ROX-A05").verdict is Verdict.DEMOTE
+        assert set(gap.groups) == {"mass", "gold", "platinum", "private", "private_diamond"}
+
+
+class TestGuards:
+    def test_a_score_of_its_own_month_is_refused(self, sample):
+        frame = sample.frame()
+        frame["score_age"] -= 1
+        with pytest.raises(LeakageError, match="ROX-S01"):
+            ScoreGap().fit(linked_from(frame, controls=("products",)), rng=1)
+
+    def test_every_fault_of_a_panel_in_one_message(self):
+        frame = answered_panel(300, 4, seed=1)
+        frame.loc[5, "weight"] = 0
+        frame.loc[6, "outcome"] = np.inf
+        frame.loc[7, "segment"] = None
+        twice = pd.concat([frame, frame.iloc[[0]]])
+        with pytest.raises(DataError) as caught:
+            ScoreGap().fit(linked_from(twice), rng=1)
+        assert len(caught.value.faults) == 4
+
+    def test_scores_may_not_be_rewritten_later(self):
+        frame = answered_panel(300, 4, seed=1)
+        later = frame["score_age"] == 2
+        frame.loc[later, "score"] = 5.0
+        with pytest.raises(LeakageError, match="change their value"):
+            ScoreGap().fit(linked_from(frame), rng=1)
+
+    def test_choices_that_do_not_fit(self, sample):
+        with pytest.raises(FitError) as caught:
+            ScoreGap(age=13, controls=["wealth"]).fit(sample, rng=1)
+        assert len(caught.value.faults) == 2
+        with pytest.raises(DataError, match="no score is linked"):
+            ScoreGap().fit(linked_from(sample.frame().assign(score=np.nan, score_age=np.nan)), rng=1)
