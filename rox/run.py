@@ -197,7 +197,7 @@ def _stages(
 def _ground(path: Path, study: Study) -> str:
     """Hash what every stage stands on: study file, tables, code and versions."""
     patterns = [table.path for table in study.tables.values() if table.path] + list(study.sources.values())
-    tables = sorted({file for pattern in patterns for file in study.folder.glob(pattern)})
+    tables = sorted({file for pattern in patterns for file in study.files(pattern)})
     code = sorted(Path(rox.__file__).resolve().parent.rglob("*"))
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
     for file in [path, *tables, *(each for each in code if each.suffix in (".py", ".toml", ".j2", ".css", ".js"))]:

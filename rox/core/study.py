@@ -181,6 +181,13 @@ class Study(Declared):
         """Names of the case files beside the study."""
         return tuple(sorted(path.stem for path in (self.folder / "cases").glob("*.toml")))
 
+    def files(self, pattern: str) -> list[Path]:
+        """List the files a path of the study stands for: relative to its folder or absolute, ``*`` for any name."""
+        path = Path(pattern)
+        start = Path(path.anchor) if path.is_absolute() else self.folder
+        rest = path.relative_to(path.anchor) if path.is_absolute() else path
+        return sorted(file for file in start.glob(rest.as_posix()) if file.is_file())
+
     def case(self, name: str) -> Case:
         """Read ``cases/<name>.toml``.
 
@@ -228,14 +235,14 @@ def _cross_faults(study: Study) -> list[str]:
             for role in table.columns
             if role not in known
         ]
-        if table.path is not None and not any(study.folder.glob(table.path)):
+        if table.path is not None and not study.files(table.path):
             faults.append(f"tables.{name}.path: no file matches {table.path!r} in the study's folder")
         if table.controls and name != "customers":
             faults.append(f"tables.{name}.controls: only the customers table has controls")
         if table.voluntary and name != "exits":
             faults.append(f"tables.{name}.voluntary: only the exits table has voluntary reasons")
     for source, pattern in study.sources.items():
-        if not any(study.folder.glob(pattern)):
+        if not study.files(pattern):
             faults.append(f"sources.{source}: no file matches {pattern!r} in the study's folder")
     groups = ("scores", "drivers", "outcomes")
     seen: dict[str, str] = {}

@@ -122,7 +122,7 @@ def _range_rules(column: Column, value: Any) -> Iterator[Rule]:
         yield Rule(column=column.source, what="below 0", broken=value < 0)
     if column.kind == "flag":
         yield Rule(column=column.source, what="neither 0 nor 1", broken=~value.isin([0, 1]))
-    if column.name == "weight":
+    if column.name == "weight" and column.kind == "number":
         yield Rule(column=column.source, what="not above 0", broken=value <= 0)
 
 
@@ -228,7 +228,9 @@ def _row_list(first: pd.DataFrame, count: int) -> str:
 
 
 def _keys(staged: Staged) -> Iterator[tuple[str, ...]]:
-    keys: list[tuple[str, ...]] = [("key",)]
+    keys: list[tuple[str, ...]] = []
+    if any(column.name == "key" and column.kind == "id" for column in staged.columns):
+        keys.append(("key",))
     if staged.name in ("customers", "exits"):
         keys.append(("customer",))
     if staged.name == "ledger":

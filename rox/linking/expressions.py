@@ -24,7 +24,7 @@ def ratio(above: ir.NumericValue, below: ir.NumericValue) -> ir.FloatingValue:
 
 def indicator(condition: ir.BooleanValue) -> ir.IntegerValue:
     """Turn a condition into 1 or 0; unknown is 0."""
-    return condition.fill_null(False).ifelse(ibis.literal(1, "int64"), ibis.literal(0, "int64"))
+    return condition.ifelse(ibis.literal(1, "int64"), ibis.literal(0, "int64"))
 
 
 def total(value: ir.NumericColumn) -> ir.NumericScalar:

@@ -65,7 +65,7 @@ def _open(engine: Engine, study: Study) -> tuple[dict[str, Source], list[str]]:
     lines_of: dict[str, Source] = {}
     for name, pattern in study.sources.items():
         try:
-            source = source_of_files(engine, study.folder, pattern)
+            source = source_of_files(engine, study.files(pattern), pattern)
             engine.view(name, without_place(source))
             lines_of[f"sources.{name}"] = source
         except DataError as cause:
@@ -77,7 +77,7 @@ def _open(engine: Engine, study: Study) -> tuple[dict[str, Source], list[str]]:
                 read_files = tuple(file for source in lines_of.values() for file in source.files)
                 found[name] = Source(sql=source_of_query(table.query).sql, files=read_files)
             elif table.path is not None:
-                found[name] = source_of_files(engine, study.folder, table.path)
+                found[name] = source_of_files(engine, study.files(table.path), table.path)
         except DataError as cause:
             faults += [f"{name} · {line}" for line in cause.faults]
     return found, faults

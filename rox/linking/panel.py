@@ -44,7 +44,8 @@ def money_by_month(tables: Tables, score: str | None, outcome: str, look_back: i
 def _answers(tables: Tables, score: str) -> ir.Table:
     """One answer per customer and day, each with the month of the customer's next one."""
     answers = tables.tables["answers"]
-    key = answers.key if "key" in answers.columns else nothing("string")
+    has_key = "key" in tables.study.tables["answers"].columns
+    key = answers.key if has_key else nothing("string")
     given = answers.select("date", **{PERSON: "customer"}, key=key, score=answers[score])
     given = given.filter(given.score.notnull())
     of_a_day = ibis.window(group_by=[PERSON, "date"], order_by=[ibis.desc("key"), "score"])

@@ -35,7 +35,7 @@ class Source:
     files: tuple[str, ...] = ()
 
 
-def source_of_files(engine: Engine, folder: Path, pattern: str) -> Source:
+def source_of_files(engine: Engine, files: Sequence[Path], pattern: str) -> Source:
     """Return the relation of the files that match a pattern.
 
     Rows of a CSV file are numbered as a spreadsheet shows them, the header being row 1; rows of Parquet from 1.
@@ -43,7 +43,6 @@ def source_of_files(engine: Engine, folder: Path, pattern: str) -> Source:
     Raises:
         DataError: No file, a kind of file that is not read, an unknown encoding, or a header with faults.
     """
-    files = sorted(path for path in folder.glob(pattern) if path.is_file())
     suffixes = {path.suffix.lower() for path in files}
     if not files:
         raise DataError("no file", [f"no file matches {pattern!r}"])

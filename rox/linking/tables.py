@@ -40,7 +40,7 @@ class Tables:
     """The checked tables of a study as lazy engine tables.
 
     Columns are called by their roles, scores, drivers, outcomes and controls by their names in the study. Money is an
-    integer of the currency's smallest unit, ``minor`` of which make one unit. Dates are dates; every table with a
+    integer of the currency's smallest unit, to which it is rounded; ``minor`` of them make one unit. Every table with a
     ``date`` also has its ``month``, and months are the integer 12·year + month − 1. An outcome beside the answers has
     the date of the money in ``<name>_dated``. Segments that are not declared are ``all``, missing ones ``unknown``; a
     weight that is not declared is 1.

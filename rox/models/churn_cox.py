@@ -92,6 +92,7 @@ class ChurnCox:
         noise = answer_reliability(_answers(panel), generator)
         signal = None if noise is None else noise.carried(age)
         checks = (
+            *data.checks,
             Check(code="ROX-S01", verdict=Verdict.PASS, values={"rows": len(months), "look_back": data.look_back}),
             Check(code="ROX-S02", verdict=Verdict.PASS, values={"customers": months["customer"].nunique()}),
             self._steady(episodes, main, controls),

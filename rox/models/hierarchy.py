@@ -23,6 +23,8 @@ class Hierarchy:
         mean: Shape (draw,): the mean the groups share.
         between_groups: Shape (draw,): standard deviation of effects between groups; zero for one group.
         between_clusters: Shape (draw,): standard deviation of what clusters have in common; zero without clusters.
+        shrinkage: Shape (group,): weight of the common mean in a group's estimate, 0 for its own data alone
+            (Gelman & Pardoe 2006).
         sampled: How the sampler did.
     """
 
@@ -31,6 +33,7 @@ class Hierarchy:
     mean: Floats
     between_groups: Floats
     between_clusters: Floats
+    shrinkage: Floats
     sampled: Sampled
 
 
@@ -107,14 +110,28 @@ def pool_effects(
         pymc.Normal("z", design @ effects, variance**0.5, observed=z)
     sampled = sample(model, names, draws=draws, tune=tune, chains=chains, rng=rng)
     nothing = np.zeros(draws * chains)
+    between_groups = sampled.draws.get("between_groups", nothing)
+    between_clusters = sampled.draws.get("between_clusters", nothing)
     return Hierarchy(
         groups=tuple(str(name) for name in groups),
         effects=sampled.draws["effects"],
         mean=sampled.draws["mean"],
-        between_groups=sampled.draws.get("between_groups", nothing),
-        between_clusters=sampled.draws.get("between_clusters", nothing),
+        between_groups=between_groups,
+        between_clusters=between_clusters,
+        shrinkage=_shrinkage(design, shock, between_groups, between_clusters),
         sampled=sampled,
     )
+
+
+def _shrinkage(design: Floats, shock: Floats, between_groups: Floats, between_clusters: Floats) -> Floats:
+    """Average error variance / (error variance + between_groups²) over draws, by group."""
+    thin = slice(None, None, max(len(between_groups) // 200, 1))
+    weights = []
+    for spread, common in zip(between_groups[thin], between_clusters[thin], strict=True):
+        information = design.T @ (design / (1 + (common * shock) ** 2)[:, None])
+        error = np.diag(np.linalg.pinv(information, hermitian=True))
+        weights.append(error / (error + spread**2))
+    return np.asarray(np.mean(weights, axis=0))
 
 
 def independent_form(

@@ -88,6 +88,7 @@ class PanelFE:
         point = per_point(data, rows, fits, people, self.draws, generator)
         leads, leads_check = _leads(answers, people, self.controls)
         checks = (
+            *data.checks,
             *segments.checks,
             _who_identifies(answers.rows, rows, people),
             leads_check,

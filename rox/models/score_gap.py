@@ -83,6 +83,7 @@ class ScoreGap:
         point = per_point(data, rows, fits, people, self.draws, np.random.default_rng(rng))
         rivals = _rivals(rows, people, fits, design)
         checks = (
+            *data.checks,
             *segments.checks,
             _pooled_check(rivals),
             _past_check(answers, people, fits, design),

@@ -247,7 +247,7 @@ class StaggeredUplift:
         return ({} if table.empty else {"score": table}), (check,)
 
     def _pooling(self, cohort: Rollout, att: RolloutATT, pooled: Hierarchy, people: Population) -> pd.DataFrame:
-        """Tabulate prior, raw and pooled estimates; ``shrinkage`` is the share of the raw variance that pooling removes."""
+        """Tabulate prior, raw and pooled estimates; ``shrinkage`` is the weight of the common mean in a segment's."""
         shares = people.shares
         draws = np.column_stack([pooled.effects, pooled.effects @ shares])
         influence = np.column_stack([att.influence, att.influence @ shares])
@@ -263,7 +263,7 @@ class StaggeredUplift:
                 "se": se,
                 "pooled": draws.mean(0),
                 "sd": sd,
-                "shrinkage": np.clip(1 - (sd / np.where(se > 0, se, np.nan)) ** 2, 0, 1),
+                "shrinkage": np.append(pooled.shrinkage, np.nan),
                 "customers": np.append(cohort.sizes[att.members].sum(0), cohort.sizes[att.members].sum()),
             },
             index=pd.Index([*cohort.groups, "all"], name="group"),

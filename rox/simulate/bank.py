@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from rox.simulate.config import BankConfig
+from rox.simulate.contacts import ContactPanel
 from rox.simulate.draws import Array
 from rox.simulate.people import NEVER, Branches, Customers
 
@@ -39,6 +40,9 @@ class Bank:
     Arrays have shape ``(months, customers)`` unless said, and are read-only. Paths of experience, balances and the
     answers somebody *would* give go on after an exit, as if the customer had stayed: with them an effect can be
     averaged over the probability of an exit rather than over the luck of one. All else is nothing outside ``active``.
+
+    Where accounts have several contacts, the experience of an account is the role-weighted mean of theirs, and so are
+    ``score``, ``csat``, ``ces`` and ``ratings``; ``invited`` and ``answered`` say whether anybody was or did.
 
     Attributes:
         config: The dials.
@@ -74,6 +78,7 @@ class Bank:
         failed_transfers: Failed transfers.
         visits: Branch visits.
         revenue: Revenue of the month, CNY.
+        panel: The contacts of accounts and their answers; nothing where customers answer for themselves.
     """
 
     config: BankConfig
@@ -109,9 +114,11 @@ class Bank:
     failed_transfers: Array
     visits: Array
     revenue: Array
+    panel: ContactPanel | None = None
 
     def __post_init__(self) -> None:
-        for owner in (self, self.customers, self.branches):
+        of_contacts = () if self.panel is None else (self.panel, self.panel.contacts)
+        for owner in (self, self.customers, self.branches, *of_contacts):
             for item in fields(owner):
                 if isinstance(value := getattr(owner, item.name), np.ndarray):
                     value.setflags(write=False)

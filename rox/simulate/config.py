@@ -10,17 +10,20 @@ import numpy as np
 from rox.core.errors import RoxError
 from rox.simulate.dials import (
     DRIVERS,
+    Accounts,
     Calendar,
     Exits,
     Experience,
     Money,
     Recovery,
+    Referrals,
     Rollout,
     Selection,
     Survey,
     Touchpoints,
     Traits,
 )
+from rox.simulate.funnel_dials import Funnel, funnel_faults
 from rox.simulate.segments import SegmentConfig, standard_segments
 
 
@@ -46,6 +49,9 @@ class BankConfig:
         recovery: The closed loop.
         calendar: Season and promotions.
         touchpoints: Behaviour and feedback.
+        referrals: What becomes of a referral.
+        accounts: Who answers for a customer: itself, or the contacts of an account.
+        funnel: The account-opening funnel.
 
     Raises:
         RoxError: Dials out of range or not going together; all of them are listed.
@@ -68,6 +74,9 @@ class BankConfig:
     recovery: Recovery = field(default_factory=Recovery)
     calendar: Calendar = field(default_factory=Calendar)
     touchpoints: Touchpoints = field(default_factory=Touchpoints)
+    referrals: Referrals = field(default_factory=Referrals)
+    accounts: Accounts = field(default_factory=Accounts)
+    funnel: Funnel = field(default_factory=Funnel)
 
     def __post_init__(self) -> None:
         if faults := _faults(self):
@@ -108,7 +117,13 @@ def _faults(config: BankConfig) -> list[str]:
         config.first_month.astype(int)
     except ValueError:
         faults.append(f"start: got {config.start!r}; needs a month such as '2023-01'")
-    return faults + _segment_faults(config) + _group_faults(config)
+    return [
+        *faults,
+        *_segment_faults(config),
+        *_group_faults(config),
+        *_account_faults(config.accounts),
+        *funnel_faults(config.funnel),
+    ]
 
 
 def _segment_faults(config: BankConfig) -> list[str]:
@@ -128,8 +143,8 @@ def _segment_faults(config: BankConfig) -> list[str]:
                 f"segments.{segment.name}.pareto_tail: got {segment.pareto_tail}; needs 0, or above 1 for a mean"
             )
     if config.customers >= 1:
-        for segment, weight in zip(segments, config.design_weights, strict=True):
-            if 0 < weight < 1:
+        for segment, sampled in zip(segments, config.sampled, strict=True):
+            if sampled >= segment.population_share * config.population + 1:
                 faults.append(
                     f"population: {config.population} has fewer {segment.name} customers than the extract; raise it"
                 )
@@ -158,4 +173,27 @@ def _group_faults(config: BankConfig) -> list[str]:
         faults.append(
             f"traits.driver_weights: got {len(config.traits.driver_weights)}; needs {len(DRIVERS)}, one per driver"
         )
+    for name in ("conversion", "displacement"):
+        if not 0 <= getattr(config.referrals, name) <= 1:
+            faults.append(f"referrals.{name}: got {getattr(config.referrals, name)}; needs 0 to 1")
+    if config.referrals.days < 1:
+        faults.append(f"referrals.days: got {config.referrals.days}; needs at least 1")
+    return faults
+
+
+def _account_faults(accounts: Accounts) -> list[str]:
+    roles, faults = accounts.roles, []
+    names = [role.name for role in roles]
+    if len(set(names)) < len(names):
+        faults.append(f"accounts.roles: got {names}; every role needs a name of its own")
+    for role in roles:
+        if role.weight <= 0:
+            faults.append(f"accounts.roles.{role.name}.weight: got {role.weight}; needs to be positive")
+        if not 0 <= role.least <= role.most:
+            faults.append(f"accounts.roles.{role.name}: {role.least} to {role.most} people; needs 0 or more, in order")
+    if roles and not any(role.least for role in roles):
+        faults.append("accounts.roles: an account may have nobody; needs a role with at least one person")
+    for name in ("shock_memory", "engagement"):
+        if not 0 <= getattr(accounts, name) <= 1:
+            faults.append(f"accounts.{name}: got {getattr(accounts, name)}; needs 0 to 1")
     return faults

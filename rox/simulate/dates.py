@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rox.simulate.bank import Bank
+from rox.simulate.contacts import ContactPanel
 from rox.simulate.draws import Array, stream
 from rox.simulate.people import NEVER
 
@@ -14,6 +15,7 @@ _ANSWER_DAYS = 10
 _CALL_DAYS = 14
 _DAY = np.timedelta64(1, "D")
 _MONTH = np.timedelta64(1, "M")
+_LONG_AGO, _FAR_AHEAD = np.datetime64("0001-01-01", "D"), np.datetime64("9999-01-01", "D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Dates:
         ticketed: Opening of the ticket: the complaint, or else the low answer.
         called: Call that followed the ticket.
         exited: Day of the exit, ``(customers,)``; not-a-time without one.
+        answered_by_contact: Answer of each contact of an account, ``(months, contacts)``, with ``answered`` the last one
+            of the account; nothing where customers answer for themselves.
     """
 
     months: Array
@@ -43,6 +47,7 @@ class Dates:
     ticketed: Array
     called: Array
     exited: Array
+    answered_by_contact: Array | None = None
 
 
 def uniform(bank: Bank, purpose: str, shape: tuple[int, ...] | None = None) -> Array:
@@ -76,9 +81,14 @@ def draw_dates(bank: Bank) -> Dates:
         return day
 
     sent = first + 2 * _DAY + _days(uniform(bank, "invitation"), 12)
-    answered = sent + _days(uniform(bank, "answer") ** 2, _ANSWER_DAYS)
+    if bank.panel is None:
+        answered = sent + _days(uniform(bank, "answer") ** 2, _ANSWER_DAYS)
+        low_answer, by_contact = answered, None
+    else:
+        by_contact = _answers_of_contacts(bank, bank.panel, sent)
+        answered, low_answer = _first_and_last(bank.panel, by_contact)
     complained = within("complaint")
-    ticketed = np.where(bank.complained, complained, answered)
+    ticketed = np.where(bank.complained, complained, low_answer)
     called = ticketed + _DAY + _days(uniform(bank, "call"), _CALL_DAYS)
     leaving = np.arange(bank.config.months)[:, None] == bank.exit_month
     called = np.where(leaving, np.minimum(called, after - _DAY), called)
@@ -96,8 +106,23 @@ def draw_dates(bank: Bank) -> Dates:
         opened=opened,
         ticketed=ticketed,
         exited=exited,
+        answered_by_contact=by_contact,
         **{name: day for name, (day, _) in dated.items()},
     )
+
+
+def _answers_of_contacts(bank: Bank, panel: ContactPanel, sent: Array) -> Array:
+    """Draw the day of each contact's answer; all contacts of an account are invited on one day."""
+    chance = uniform(bank, "answer of contact", panel.answered.shape)
+    days: Array = sent[:, panel.contacts.account] + _days(chance**2, _ANSWER_DAYS)
+    return days
+
+
+def _first_and_last(panel: ContactPanel, answered: Array) -> tuple[Array, Array]:
+    """Give the day of each account's last answer, and of the first one of 6 or less; far apart where there is none."""
+    low, first = panel.answered & (panel.score <= 6), panel.contacts.first
+    last = np.maximum.reduceat(np.where(panel.answered, answered, _LONG_AGO), first, axis=1)
+    return last, np.minimum.reduceat(np.where(low, answered, _FAR_AHEAD), first, axis=1)
 
 
 def _exit_days(bank: Bank, months: Array, opened: Array, dated: list[tuple[Array, Array]]) -> Array:

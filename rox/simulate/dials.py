@@ -25,6 +25,7 @@ class Traits:
         branch_growth_sd: Standard deviation of the drift between branches.
         proxy_reliability: Squared correlation of the observed logins and products with engagement.
         new_share: Share of customers who open their account inside the window.
+        tenure: Half the mean months since the opening, at the start of the window, of the other customers.
         driver_weights: Weight of each driver of ``DRIVERS`` in latent experience.
     """
 
@@ -34,6 +35,7 @@ class Traits:
     branch_growth_sd: float = 0.0015
     proxy_reliability: float = 0.5
     new_share: float = 0.12
+    tenure: float = 22.0
     driver_weights: tuple[float, ...] = (0.55, 0.40, 0.30, 0.20, 0.0)
 
 
@@ -254,3 +256,61 @@ class Touchpoints:
     praise: float = 0.004
     praise_experience: float = 0.5
     suggestion: float = 0.003
+
+
+@dataclass(frozen=True, kw_only=True)
+class Referrals:
+    """What becomes of a referral; how often one is made stands in the segments.
+
+    Attributes:
+        experience: Log rate of referrals per point of experience.
+        conversion: Probability that the person referred opens an account.
+        displacement: Share of those who would have come anyway; no table shows it.
+        days: Longest time from the referral to the opening.
+    """
+
+    experience: float = 0.30
+    conversion: float = 0.30
+    displacement: float = 0.40
+    days: int = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A part that people play in an account with several contacts.
+
+    Attributes:
+        name: The role's name in the table of contacts.
+        weight: What the experience of this role counts for in the account's money and exit, relative to other roles;
+            people who share a role share its weight.
+        least: Fewest people with this role in an account.
+        most: Most people.
+        experience: Points by which their experience differs from the account's.
+        response: Log odds by which they answer more or less often.
+    """
+
+    name: str
+    weight: float
+    least: int = 1
+    most: int = 1
+    experience: float = 0.0
+    response: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accounts:
+    """Who answers for a customer: the customer, or the contacts of an account.
+
+    Attributes:
+        roles: The roles of contacts; empty in a bank whose customers answer for themselves.
+        lasting_sd: Standard deviation of a contact's lasting difference from the account's experience.
+        shock_sd: Standard deviation of the contact's own AR(1) part.
+        shock_memory: Its autocorrelation from month to month.
+        engagement: Squared correlation of a contact's engagement with the account's.
+    """
+
+    roles: tuple[Role, ...] = ()
+    lasting_sd: float = 0.8
+    shock_sd: float = 0.7
+    shock_memory: float = 0.90
+    engagement: float = 0.5

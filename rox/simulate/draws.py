@@ -40,6 +40,8 @@ _UNIFORM = (
     "suggest",
 )
 _OF_DRIVERS = ("rating_noise", "rating_missing")
+_NORMAL_OF_CONTACTS = ("score_noise", "retest_noise", "csat_noise", "ces_noise")
+_UNIFORM_OF_CONTACTS = ("invited", "answers", "retest")
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
@@ -48,21 +50,30 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 
 
 class MonthlyDraws:
-    """The draws of one month after another."""
+    """The draws of one month after another, for customers or for the contacts of accounts.
 
-    def __init__(self, config: BankConfig) -> None:
-        self._size = config.customers
-        self._money = config.money
-        names = (*_NORMAL, *_UNIFORM, *_OF_DRIVERS, "money")
-        self._streams = {name: stream(config.seed, name) for name in names}
+    Args:
+        config: The dials.
+        contacts: Number of contacts whose answers are drawn; by default everything that concerns customers is.
+    """
+
+    def __init__(self, config: BankConfig, *, contacts: int | None = None) -> None:
+        self._size = config.customers if contacts is None else contacts
+        self._money = config.money if contacts is None else None
+        self._normal: tuple[str, ...] = _NORMAL if contacts is None else _NORMAL_OF_CONTACTS
+        self._uniform: tuple[str, ...] = _UNIFORM if contacts is None else _UNIFORM_OF_CONTACTS
+        whose = "" if contacts is None else "contact "
+        names = (*self._normal, *self._uniform, *_OF_DRIVERS, "money")
+        self._streams = {name: stream(config.seed, whose + name) for name in names}
 
     def next(self, *, wave: bool) -> Mapping[str, Array]:
-        """Draw a month: an array ``(customers,)`` per purpose, and ``(customers, drivers)`` for ratings in a wave."""
+        """Draw a month: an array ``(size,)`` per purpose, and ``(size, drivers)`` for ratings in a wave."""
         n, streams = self._size, self._streams
-        drawn: dict[str, Array] = {name: streams[name].standard_normal(n, dtype=np.float32) for name in _NORMAL}
-        drawn |= {name: streams[name].random(n, dtype=np.float32) for name in _UNIFORM}
-        df = self._money.shock_df
-        drawn["money"] = self._money.shock_sd / np.sqrt(df / (df - 2)) * streams["money"].standard_t(df, n)
+        drawn: dict[str, Array] = {name: streams[name].standard_normal(n, dtype=np.float32) for name in self._normal}
+        drawn |= {name: streams[name].random(n, dtype=np.float32) for name in self._uniform}
+        if self._money is not None:
+            df = self._money.shock_df
+            drawn["money"] = self._money.shock_sd / np.sqrt(df / (df - 2)) * streams["money"].standard_t(df, n)
         if wave:
             shape = (n, len(DRIVERS))
             drawn["rating_noise"] = streams["rating_noise"].standard_normal(shape, dtype=np.float32)

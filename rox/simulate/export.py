@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,7 @@ _SCHEMAS = {
 }
 
 
-def write_bank(bank: Bank, folder: str | Path) -> tuple[Path, ...]:
+def write_bank(bank: Bank, folder: str | Path, *, extra: Sequence[str] = ()) -> tuple[Path, ...]:
     """Write the tables of a bank: ``ledger`` and ``events`` as Parquet, the others as CSV.
 
     The same bank gives the same bytes with the same pyarrow. Each file is written whole or not at all; other files of
@@ -37,12 +38,16 @@ def write_bank(bank: Bank, folder: str | Path) -> tuple[Path, ...]:
     Args:
         bank: A simulated bank.
         folder: Where to write; made if missing.
+        extra: Tables wanted besides those always there: see :func:`rox.simulate.tables`.
 
     Returns:
         The files written.
+
+    Raises:
+        RoxError: A name in ``extra`` is not a table.
     """
     written = []
-    for name, frame in tables(bank).items():
+    for name, frame in tables(bank, extra=extra).items():
         schema = _SCHEMAS.get(name)
         path = Path(folder) / f"{name}.{'csv' if schema is None else 'parquet'}"
         with written_whole(path) as draft:

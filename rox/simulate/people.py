@@ -140,7 +140,7 @@ def draw_customers(config: BankConfig, branches: Branches) -> Customers:
     proxies = np.sqrt(traits.proxy_reliability) * engagement[:, None]
     proxies = proxies + np.sqrt(1 - traits.proxy_reliability) * rng.standard_normal((n, 2))
     is_new, opened_new = rng.random(n) < traits.new_share, 1 + (rng.random(n) * (config.months - 1)).astype(int)
-    tenure = np.minimum(rng.gamma(2.0, 22.0, n).astype(int) + 1, (12 * (age - 16)).astype(int))
+    tenure = np.minimum(rng.gamma(2.0, traits.tenure, n).astype(int) + 1, (12 * (age - 16)).astype(int))
     branch = stream(config.seed, "branch").integers(0, config.branches, n)
     tilt = by_segment(config, "wealth_tilt", segment) * wealth + by_segment(config, "growth_tilt", segment) * judgement
     weighted = sum(weight * drivers[:, k] for k, weight in enumerate(traits.driver_weights))

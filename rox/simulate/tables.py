@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
+from rox.core.errors import RoxError
 from rox.simulate.bank import NO_TOPIC, VOLUNTARY, Bank
 from rox.simulate.dates import Dates, draw_dates, month_starts, uniform
 from rox.simulate.dials import DRIVERS
 from rox.simulate.draws import Array
+from rox.simulate.funnel import open_accounts
 from rox.simulate.people import NEVER
+from rox.simulate.referrals import referrals
+from rox.simulate.rows import branch_names, days, numbered, rows
+from rox.simulate.survey_tables import answers, contacts, invitations, retests
 
 INITIATIVE = "branch_refit"
-_CHANNELS = ("app", "sms", "email")
+EXTRA = ("funnel", "referrals", "retests")
+"""Tables made when asked for: applicants of the account-opening funnel, referrals, and answers asked for again."""
 _FEEDBACK_CHANNELS = ("app", "hotline", "branch")
 _OWNERS = (
     "branch_operations",
@@ -27,6 +32,7 @@ _OWNERS = (
 )
 _VOLUNTARY = ("moved_to_competitor", "fees", "service", "closed_unused")
 _OTHER = ("death", "relocation", "bank_initiated")
+_OTHER_OF_ACCOUNTS = ("insolvency", "relocation", "bank_initiated")
 _NOTES: Mapping[str, str] = {
     "random": "order drawn by lot",
     "dip": "branches with the worst recent scores first",
@@ -34,18 +40,28 @@ _NOTES: Mapping[str, str] = {
 }
 
 
-def tables(bank: Bank) -> dict[str, pd.DataFrame]:
+def tables(bank: Bank, *, extra: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
     """Give the tables of a bank's export.
+
+    Args:
+        bank: A simulated bank.
+        extra: Tables of ``EXTRA`` that are wanted besides; those always there do not change by it.
 
     Returns:
         ``customers``, ``invitations``, ``answers``, ``feedback``, ``events``, ``ledger``, ``exits``, ``initiatives``
-        and ``tickets``. Dates are ``datetime64[s]``, money is CNY rounded to the cent, missing values are missing.
+        and ``tickets``; where accounts have several contacts, ``contacts``; and what ``extra`` names. Dates are
+        ``datetime64[s]``, money is CNY rounded to the cent, missing values are missing.
+
+    Raises:
+        RoxError: A name in ``extra`` is not one of ``EXTRA``.
     """
+    if unknown := [name for name in extra if name not in EXTRA]:
+        raise RoxError("Some tables cannot be made.", [f"{name!r}: choose from {', '.join(EXTRA)}" for name in unknown])
     dates = draw_dates(bank)
-    return {
+    made = {
         "customers": _customers(bank, dates),
-        "invitations": _invitations(bank, dates),
-        "answers": _answers(bank, dates),
+        "invitations": invitations(bank, dates),
+        "answers": answers(bank, dates),
         "feedback": _feedback(bank, dates),
         "events": _events(bank, dates),
         "ledger": _ledger(bank, dates),
@@ -53,21 +69,22 @@ def tables(bank: Bank) -> dict[str, pd.DataFrame]:
         "initiatives": _initiatives(bank, dates),
         "tickets": _tickets(bank, dates),
     }
+    if bank.panel is not None:
+        made["contacts"] = contacts(bank, bank.panel)
+    if "funnel" in extra:
+        made["funnel"] = open_accounts(bank.config).table()
+    if "referrals" in extra:
+        made["referrals"] = referrals(bank, dates)
+    if "retests" in extra:
+        made["retests"] = retests(bank, dates)
+    return made
 
 
 def promotions(bank: Bank) -> pd.DataFrame:
     """Give the calendar of promotions: ``month`` and ``branch_id`` of each branch with one."""
     running = bank.branches.promotion[bank.config.burn_in :][:, bank.branches.region]
     month, branch = np.nonzero(running)
-    return pd.DataFrame({"month": _days(month_starts(bank)[month]), "branch_id": _branch_names(branch)})
-
-
-def _days(values: Array) -> Array:
-    return values.astype("datetime64[s]")
-
-
-def _branch_names(branch: Array) -> list[str]:
-    return [f"B{number + 1:02d}" for number in branch]
+    return pd.DataFrame({"month": days(month_starts(bank)[month]), "branch_id": branch_names(branch)})
 
 
 def _customers(bank: Bank, dates: Dates) -> pd.DataFrame:
@@ -77,59 +94,17 @@ def _customers(bank: Bank, dates: Dates) -> pd.DataFrame:
         {
             "customer_id": people.identifier,
             "segment": np.array(config.segment_names)[people.segment],
-            "branch_id": _branch_names(people.branch),
-            "opened": _days(dates.opened),
+            "branch_id": branch_names(people.branch),
+            "opened": days(dates.opened),
             "birth_year": year - people.age.astype(int),
             "products": people.products,
             "digital_logins": people.logins.round(3),
             "design_weight": bank.design_weight.round(4),
         }
     )
+    if bank.panel is not None:
+        frame = frame.drop(columns="birth_year")
     return frame.sort_values("customer_id", ignore_index=True)
-
-
-def _rows(bank: Bank, happened: Array, day: Array) -> tuple[Array, Array]:
-    """Give month and customer of everything that happened, by day and then identifier."""
-    month, customer = np.nonzero(happened)
-    order = np.lexsort((bank.customers.identifier[customer], day[month, customer]))
-    return month[order], customer[order]
-
-
-def _numbered(letter: str, count: int) -> list[str]:
-    return [f"{letter}{number:07d}" for number in range(1, count + 1)]
-
-
-def _invitations(bank: Bank, dates: Dates) -> pd.DataFrame:
-    at = _rows(bank, bank.invited, dates.sent)
-    by_app = expit(0.3 + 0.8 * bank.customers.logins[at[1]])
-    channel = np.searchsorted([0.0, 0.7], (uniform(bank, "channel")[at] - by_app) / (1 - by_app), side="right")
-    return pd.DataFrame(
-        {
-            "invitation_id": _numbered("I", len(at[0])),
-            "customer_id": bank.customers.identifier[at[1]],
-            "sent": _days(dates.sent[at]),
-            "channel": np.array(_CHANNELS)[channel],
-        }
-    )
-
-
-def _answers(bank: Bank, dates: Dates) -> pd.DataFrame:
-    at = _rows(bank, bank.answered, dates.answered)
-    invited = _rows(bank, bank.invited, dates.sent)
-    number = np.zeros(bank.invited.shape, int)
-    number[invited] = np.arange(len(invited[0]))
-    wave = at[0] // bank.config.survey.every
-    whole = {"nps": bank.score[at], "csat": bank.csat[at], "ces": bank.ces[at]}
-    whole |= {driver: bank.ratings[wave, at[1], k] for k, driver in enumerate(DRIVERS)}
-    return pd.DataFrame(
-        {
-            "answer_id": _numbered("A", len(at[0])),
-            "invitation_id": np.array(_numbered("I", len(invited[0])))[number[at]],
-            "customer_id": bank.customers.identifier[at[1]],
-            "answered": _days(dates.answered[at]),
-        }
-        | {name: pd.array(values, dtype="Int64") for name, values in whole.items()}
-    )
 
 
 def _feedback(bank: Bank, dates: Dates) -> pd.DataFrame:
@@ -145,14 +120,14 @@ def _feedback(bank: Bank, dates: Dates) -> pd.DataFrame:
         at = np.nonzero(happened)
         part = {
             "customer_id": bank.customers.identifier[at[1]],
-            "received": _days(day[at]),
+            "received": days(day[at]),
             "kind": kind,
             "channel": np.array(_FEEDBACK_CHANNELS)[channel[at]],
             "topic": np.array(DRIVERS)[about[at]],
         }
         parts.append(pd.DataFrame(part))
     frame = pd.concat(parts).sort_values(["received", "customer_id", "kind"], ignore_index=True)
-    frame.insert(0, "feedback_id", _numbered("F", len(frame)))
+    frame.insert(0, "feedback_id", numbered("F", len(frame)))
     return frame
 
 
@@ -166,7 +141,7 @@ def _events(bank: Bank, dates: Dates) -> pd.DataFrame:
         at = np.nonzero(counts)
         columns = {
             "customer_id": bank.customers.identifier[at[1]],
-            "month": _days(dates.months[at[0]]),
+            "month": days(dates.months[at[0]]),
             "event": event,
             "count": counts[at].astype(np.int32),
         }
@@ -181,7 +156,7 @@ def _ledger(bank: Bank, dates: Dates) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "customer_id": bank.customers.identifier[at[1]],
-            "month": _days(dates.months[month]),
+            "month": days(dates.months[month]),
             "aum": bank.aum[at].round(2),
             "revenue": bank.revenue[at].round(2),
             "contacts": bank.contacts[at].astype(np.int32),
@@ -200,10 +175,10 @@ def _exits(bank: Bank, dates: Dates) -> pd.DataFrame:
     reason = np.where(
         bank.exit_cause[left] == VOLUNTARY,
         np.array(_VOLUNTARY)[_pick(voluntary, chance)],
-        np.array(_OTHER)[_pick(other, chance)],
+        np.array(_OTHER if bank.panel is None else _OTHER_OF_ACCOUNTS)[_pick(other, chance)],
     )
     frame = pd.DataFrame(
-        {"customer_id": bank.customers.identifier[left], "exited": _days(dates.exited[left]), "reason": reason}
+        {"customer_id": bank.customers.identifier[left], "exited": days(dates.exited[left]), "reason": reason}
     )
     return frame.sort_values(["exited", "customer_id"], ignore_index=True)
 
@@ -220,26 +195,26 @@ def _initiatives(bank: Bank, dates: Dates) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "initiative": [INITIATIVE] * len(branch),
-            "branch_id": _branch_names(branch),
-            "start": _days(dates.months[bank.branches.start[branch]]),
+            "branch_id": branch_names(branch),
+            "start": days(dates.months[bank.branches.start[branch]]),
             "note": [_NOTES[bank.config.rollout.selection]] * len(branch),
         }
     )
 
 
 def _tickets(bank: Bank, dates: Dates) -> pd.DataFrame:
-    at = _rows(bank, bank.eligible, dates.ticketed)
+    at = rows(bank.customers.identifier, bank.eligible, dates.ticketed)
     known = bank.called[at] & (dates.called[at] < dates.months[-1])
     called = np.where(known, dates.called[at], np.datetime64("NaT", "D"))
     return pd.DataFrame(
         {
-            "ticket_id": _numbered("T", len(at[0])),
+            "ticket_id": numbered("T", len(at[0])),
             "customer_id": bank.customers.identifier[at[1]],
-            "opened": _days(dates.ticketed[at]),
+            "opened": days(dates.ticketed[at]),
             "source": np.where(bank.complained[at], "complaint", "answer"),
             "eligible": np.ones(len(at[0]), int),
             "hold_out": bank.customers.held_out[at[1]].astype(int),
-            "contacted": _days(called),
+            "contacted": days(called),
             "owner": np.array(_OWNERS)[_owners(bank, at)],
         }
     )

@@ -80,5 +80,5 @@ def behave(
     draws = {"contacts": "contacts", "logins": "login", "failed_transfers": "failed_transfer", "visits": "visit"}
     most = {"contacts": 12, "logins": 40, "failed_transfers": 10, "visits": 10}
     counts = {name: poisson_counts(drawn[draws[name]], rate, most=most[name]) * opened for name, rate in rates.items()}
-    referred = drawn["refer"] < of("referral") / 12 * np.exp(0.30 * (experience - 7))
+    referred = drawn["refer"] < of("referral") / 12 * np.exp(config.referrals.experience * (experience - 7))
     return {"referred": opened & referred, **counts}

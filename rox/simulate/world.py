@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from rox.simulate.bank import NO_TOPIC, OTHER, VOLUNTARY, Bank, Intervention
 from rox.simulate.config import BankConfig
+from rox.simulate.contacts import ContactSurvey, draw_contacts
 from rox.simulate.dials import DRIVERS
 from rox.simulate.draws import Array, MonthlyDraws, stream
 from rox.simulate.people import NEVER, Branches, Customers, by_segment, draw_branches, draw_customers, draw_market
@@ -93,6 +94,7 @@ class _State:
     log_survival: Array
     exit_month: Array
     exit_cause: Array
+    contacts: ContactSurvey | None
 
 
 def simulate(config: BankConfig, intervention: Intervention | None = None) -> Bank:
@@ -119,10 +121,12 @@ def simulate(config: BankConfig, intervention: Intervention | None = None) -> Ba
         experience = _feel(setting, state, drawn, topic, k)
         log_balance = _save(setting, state, drawn, experience, k)
         if month < 0:
+            if state.contacts is not None:
+                state.contacts.skip()
             continue
         seen = _live(setting, state, drawn, experience, log_balance, topic, k, wave=wave)
         if wave:
-            ratings.append(rate(config, setting.customers, experience, _refit_gain(setting, month), drawn))
+            ratings.append(seen["ratings"])
         for name in _RECORDED:
             record[name][month] = seen[name]
     return Bank(
@@ -134,6 +138,7 @@ def simulate(config: BankConfig, intervention: Intervention | None = None) -> Ba
         exit_month=state.exit_month,
         exit_cause=state.exit_cause,
         ratings=np.array(ratings, np.float32).reshape(-1, config.customers, len(DRIVERS)),
+        panel=None if state.contacts is None else state.contacts.panel(),
         **record,
     )
 
@@ -155,6 +160,7 @@ def _begin(setting: _Setting) -> _State:
     config, customers, n = setting.config, setting.customers, setting.config.customers
     rng = stream(config.seed, "beginning")
     shock = config.experience.shock_sd * rng.standard_normal(n)
+    contacts = draw_contacts(config, customers)
     level = _target(setting, customers.experience) + config.money.start_sd * rng.standard_normal(n)
     return _State(
         shock=shock,
@@ -166,6 +172,7 @@ def _begin(setting: _Setting) -> _State:
         log_survival=np.zeros(n),
         exit_month=np.full(n, NEVER),
         exit_cause=np.zeros(n, np.uint8),
+        contacts=None if contacts is None else ContactSurvey(config, contacts),
     )
 
 
@@ -196,6 +203,8 @@ def _feel(setting: _Setting, state: _State, drawn: Mapping[str, Array], topic: A
         + dials.attention * setting.of("attention") * np.clip(growth, -0.5, 0.5)
         + _refit_gain(setting, month)
     )
+    if state.contacts is not None:
+        experience = experience + state.contacts.pull(k)
     given = setting.intervention
     shifted: Array = experience + (given.shift if month >= given.shift_from else 0.0)
     return shifted
@@ -260,21 +269,42 @@ def _live(
         "empty_entry": entry,
         "log_survival": state.log_survival,
         "incident": topic,
-        "score": np.where(opened, score_answer(config, customers, experience, drawn["score_noise"]), np.nan),
-        **ask(config, customers, experience, opened, drawn, month, wave=wave),
+        **_hear(setting, state, drawn, experience, opened, active, month, wave=wave),
         **speak_up(config, customers, experience, opened, topic, drawn),
         **behave(setting.of, config, customers, experience, opened, topic, drawn),
     }
     seen["revenue"] = _bill(setting, state, drawn, balance)
-    low = seen["answered"] & (seen["score"] <= 6)
-    seen["eligible"] = seen["complained"] | low
+    seen["eligible"] = seen["complained"] | seen.pop("low")
     seen["called"] = seen["eligible"] & _calls(setting, drawn, k)
     if setting.intervention.recovery:
         state.incident = np.where(seen["called"], (1 - config.recovery.share) * state.incident, state.incident)
         state.lift = state.lift + config.recovery.lift * seen["called"]
     _leave(setting, state, drawn, experience, opened, active, month)
-    nothing = {name: np.nan if name == "retest" else 0 for name in seen if name not in _AS_IF_STAYED}
+    nothing = {name: np.nan if name == "retest" else 0 for name in _RECORDED if name not in _AS_IF_STAYED}
     return seen | {name: np.where(active, seen[name], value) for name, value in nothing.items()}
+
+
+def _hear(
+    setting: _Setting,
+    state: _State,
+    drawn: Mapping[str, Array],
+    experience: Array,
+    opened: Array,
+    active: Array,
+    month: int,
+    *,
+    wave: bool,
+) -> dict[str, Array]:
+    """Give what customers, or the contacts of accounts, would say and who is asked and answers."""
+    config, customers, gain = setting.config, setting.customers, _refit_gain(setting, month)
+    if state.contacts is not None:
+        return state.contacts.month(experience, opened, active, gain, month, wave=wave)
+    score = np.where(opened, score_answer(config, customers, experience, drawn["score_noise"]), np.nan)
+    heard = {"score": score, **ask(config, customers, experience, opened, drawn, month, wave=wave)}
+    heard["low"] = heard["answered"] & (score <= 6)
+    if wave:
+        heard["ratings"] = rate(config, customers, experience, gain, drawn)
+    return heard
 
 
 def _bill(setting: _Setting, state: _State, drawn: Mapping[str, Array], balance: Array) -> Array:

@@ -127,7 +127,7 @@ def _measured(name: str, word: str, unit: str, spread: Spread, effect: Effect, g
         unit=unit,
         spread=spread,
         kind="estimate",
-        source=effect.specification,
+        source=f"{effect.specification.partition('(')[0]}, data {effect.fingerprint[:8]}",
         place=effect.name,
     )
 

@@ -78,6 +78,15 @@ def test_faults_between_the_parts_are_listed_together(folder: Path) -> None:
     assert "outcomes.app: the name is taken by drivers.app" in text
 
 
+def test_paths_may_be_absolute_and_a_missing_one_is_a_fault(folder: Path, tmp_path: Path) -> None:
+    here = (folder / "answers.csv").as_posix()
+    path = edited(folder / "study.toml", ('path = "answers.csv"', f'path = "{here}"'))
+    assert read_study(path).files(here) == [folder / "answers.csv"]
+    path = edited(path, (here, (tmp_path / "nowhere.csv").as_posix()))
+    with pytest.raises(DataError, match=r"tables\.answers\.path: no file matches"):
+        read_study(path)
+
+
 def test_an_nps_question_on_another_scale_is_a_fault(folder: Path) -> None:
     path = edited(folder / "study.toml", ('column = "nps"\nlow = 0', 'column = "nps"\nlow = 1'))
     with pytest.raises(DataError, match="an NPS question runs from 0 to 10, not 1 to 10"):

@@ -15,6 +15,7 @@ import pytest
 from rox.core.errors import DataError
 from rox.core.linked import month_index
 from rox.core.study import Study, read_study
+from rox.linking.link import link
 from rox.linking.load import load
 from rox.linking.tables import Tables
 from tests.linking.conftest import STUDY
@@ -335,6 +336,17 @@ def test_the_smallest_unit_follows_the_currency(open_tables: Open) -> None:
     tables = open_tables(("study.toml", '"CNY"', '"JPY"'))
     assert tables.minor == 1
     assert tables.fetch(tables.tables["ledger"].order_by("customer", "month"))["aum"].iloc[0] == 102
+
+
+def test_a_score_may_be_called_like_a_role_of_another_table(open_tables: Open) -> None:
+    tables = open_tables(
+        (S, 'key = "answer", ', ""),
+        (S, "[scores.csat]", "[scores.weight]"),
+        (S, "[scores.nps]", "[scores.key]"),
+        (A, "8,4", "0,4"),
+    )
+    assert tables.fetch(tables.tables["answers"])["key"].min() == 0
+    assert link(tables, score="key").frame()["score"].max() == 10
 
 
 def test_text_controls_stay_text(open_tables: Open) -> None:

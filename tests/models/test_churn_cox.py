@@ -119,6 +119,7 @@ class TestRows:
         calendar = at_risk(read_panel(linked_from(frame)), "calendar")
         assert calendar["start"].min() == 1
 
+    @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning", "ignore:.*convergence")
     def test_a_covariate_that_separates_the_leavers_is_refused(self):
         months = at_risk(read_panel(linked_from(leaving_panel(800, 20, seed=3, log_ratio=-0.2))), "tenure")
         left = months["event"].groupby(months["customer"]).transform("max")

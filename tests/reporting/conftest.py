@@ -188,9 +188,9 @@ def make_experience() -> Seen:
     share = {"metric": "response_rate", "unit": "ratio", "suppressed": False}
     return Seen(
         headline=pd.DataFrame([{**nps, "value": 21.4, "low": 19.6, "high": 23.2, "n": 15_000.0}]),
-        trend=pd.DataFrame({"quarter": quarters, "value": level, "low": level - 2, "high": level + 2, "n": 900.0}).assign(
-            **nps
-        ),
+        trend=pd.DataFrame(
+            {"quarter": quarters, "value": level, "low": level - 2, "high": level + 2, "n": 900.0}
+        ).assign(**nps),
         by_segment=pd.DataFrame(
             [
                 {"segment": "mass", **nps, "value": 20.1, "low": 18.0, "high": 22.2, "n": 13_000.0},

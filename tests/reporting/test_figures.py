@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ET
@@ -57,7 +58,7 @@ def test_the_waterfall_starts_at_nothing_and_ends_at_npv(money: Return) -> None:
     bars = figures.waterfall(money, axes()).patches
     edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]  # type: ignore[attr-defined]
     assert edges[0][0] == 0
-    for (_, end), (start, _) in zip(edges[:-2], edges[1:-1], strict=True):
+    for (_, end), (start, _) in itertools.pairwise(edges):
         assert start == pytest.approx(end)
     assert edges[-1] == (0, pytest.approx(money.point["npv"][0]))
     assert edges[-2][1] == pytest.approx(money.point["npv"][0])
@@ -98,7 +99,9 @@ def test_segments_stand_in_order_with_everybody_last(money: Return) -> None:
 
 
 def test_a_trend_leaves_hidden_periods_open() -> None:
-    rows = pd.DataFrame({"period": ["2025Q1", "2025Q2", "2025Q3"], "value": [1.0, np.nan, 3.0], "low": 0.5, "high": 3.5})
+    rows = pd.DataFrame(
+        {"period": ["2025Q1", "2025Q2", "2025Q3"], "value": [1.0, np.nan, 3.0], "low": 0.5, "high": 3.5}
+    )
     ax = figures.trend(rows, axes())
     assert np.isnan(np.asarray(ax.lines[0].get_ydata())[1])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["2025Q1", "2025Q2", "2025Q3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 import re
 import subprocess
@@ -81,7 +82,9 @@ def part(found: Report, key: str) -> Part:
 
 def tables(each: Part) -> list[Table]:
     return [
-        block.table if isinstance(block, Figure) else block for block in each.blocks if isinstance(block, Table | Figure)
+        block.table if isinstance(block, Figure) else block
+        for block in each.blocks
+        if isinstance(block, Table | Figure)
     ]
 
 
@@ -113,7 +116,7 @@ def test_the_page_is_whole_and_accessible(pages: dict[Language, str], language: 
     assert all(each["role"] == "img" and each["aria-labelledby"] for each in pictures)
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -158,7 +161,9 @@ def test_a_segment_of_few_is_not_told_nor_can_it_be_subtracted(
     assert "n<10" not in str(shown.table.rows)
 
 
-def test_the_study_says_how_few_are_few(effects: Callable[..., Effect], returns: Callable[..., Return], bank: Path) -> None:
+def test_the_study_says_how_few_are_few(
+    effects: Callable[..., Effect], returns: Callable[..., Return], bank: Path
+) -> None:
     study = read_study(bank)
     stricter = study.model_copy(update={"about": study.about.model_copy(update={"min_cell": 1_000})})
     found = report(returns(), study=stricter)
@@ -185,7 +190,9 @@ def test_what_users_write_is_escaped(returns: Callable[..., Return], effects: Ca
     renamed = replace(
         money,
         by_group=money.by_group.assign(group=attack),
-        effects=(replace(nasty, groups=(attack, *groups[1:]), baseline=nasty.baseline.set_axis([attack, *groups[1:]])),),
+        effects=(
+            replace(nasty, groups=(attack, *groups[1:]), baseline=nasty.baseline.set_axis([attack, *groups[1:]])),
+        ),
     )
     page = report(renamed).html()
     assert "<script" not in page
@@ -225,7 +232,9 @@ def test_scenarios_hang_together(money: Return) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_answer_is_the_same_wherever_it_stands(pages: dict[Language, str], money: Return, language: Language) -> None:
+def test_the_answer_is_the_same_wherever_it_stands(
+    pages: dict[Language, str], money: Return, language: Language
+) -> None:
     visible = re.sub(r"<style>.*?</style>|<[^>]+>", "\n", pages[language], flags=re.DOTALL)
     npv = {"en": "CN¥0.6M", "zh": "60万元"}[language]
     assert visible.count(npv) >= 5
@@ -233,7 +242,9 @@ def test_the_answer_is_the_same_wherever_it_stands(pages: dict[Language, str], m
 
 
 def test_rivals_say_why_they_are_not_priced(money: Return, rival: Effect) -> None:
-    table = next(each for each in tables(part(report(money, rivals=[rival]), "evidence")) if "side by side" in each.caption)
+    table = next(
+        each for each in tables(part(report(money, rivals=[rival]), "evidence")) if "side by side" in each.caption
+    )
     rows = words(table)
     assert [row[0] for row in rows] == ["Uplift of the initiative", "Score gap"]
     assert rows[0][5].endswith("priced")

@@ -123,9 +123,7 @@ def test_the_answer_speaks_with_the_numbers_of_the_rule(money: Return) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("grade", list(Grade))
 @pytest.mark.parametrize("mean", [0.03, -0.03, 0.0])
-def test_verbs_follow_the_grade(
-    effects: Callable[..., Effect], language: Language, grade: Grade, mean: float
-) -> None:
+def test_verbs_follow_the_grade(effects: Callable[..., Effect], language: Language, grade: Grade, mean: float) -> None:
     effect = effects(mean=mean - 0.0005, sd=0.004, grade=grade)
     said = sentences.finding(effect, language, "AUM")
     assert bool(CAUSAL[language].search(said)) == (grade.is_causal and mean != 0)

@@ -307,6 +307,12 @@ def test_a_plan_puts_no_two_things_in_one_row(money: Return) -> None:
     assert places.lines.keys() == {"month", *money.ledger.schedules, *(line.name for line in money.ledger.lines)}
 
 
+def test_names_that_differ_only_in_capitals_stay_apart(money: Return) -> None:
+    twice = (money.ledger.inputs[0], replace(money.ledger.inputs[0], name=money.ledger.inputs[0].name.upper()))
+    names = Places(replace(money.ledger, inputs=twice, lines=()), {}).names
+    assert len({name.casefold() for name in names.values()}) == 2
+
+
 # ---- another program recalculates it
 
 
@@ -382,6 +388,23 @@ def test_later_costs_and_broken_cells_are_noticed(books: dict[Language, Path], m
     assert_same(calculated(moved, money), {line.name: found[0] for line, found in ledger.run(ledger.point)})
     assert sheet(moved, "about")["A3"].value == say("workbook.flag.alert", n=1)
     assert str(sheet(wrong, "about")["A3"].value).startswith(say("workbook.flag.fail", n="")[:6])
+
+
+@pytest.mark.office
+def test_the_unit_switch_scales_the_summary(books: dict[Language, Path], money: Return, tmp_path: Path) -> None:
+    units = {"元": 1.0, "亿元": 1e8}
+    paths = []
+    for place, unit in enumerate(units):
+        book = openpyxl.load_workbook(books["zh"])
+        where, at = book.defined_names["unit_name"].attr_text.split("!")
+        book[where.strip("'")][at.replace("$", "")].value = unit
+        paths.append(saved(book, tmp_path / f"unit{place}.xlsx"))
+    for (unit, factor), copy in zip(units.items(), recalculated(tmp_path, *paths), strict=True):
+        rows = sheet(openpyxl.load_workbook(copy, data_only=True), "summary", "zh").iter_rows(values_only=True)
+        row = next(row for row in rows if row[0] == say("line.npv", "zh"))
+        assert row[1] == unit
+        assert row[2] == pytest.approx(money.headline["npv"] / factor, rel=1e-9)
+        assert row[5] == pytest.approx(money.decision.npv / factor, rel=0.01)
 
 
 # ---- the bundled cases

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from xlsxwriter.worksheet import Worksheet
 
 from rox.reporting import sentences
+from rox.reporting.estimates import effect_name
 from rox.reporting.sheets.book import HEAD_ROWS, SHEETS, Book
 
 WIDTHS = (26, 112)
@@ -77,7 +78,10 @@ def _identity(book: Book, sheet: Worksheet, row: int) -> int:
         (book.say("about.run"), book.run),
         (book.say("about.case"), f"{about.name} · {about.start.isoformat()} · {about.currency}"),
         (book.say("about.seed"), f"{money.seed} · {len(money.draws['npv']):,}"),
-        *((book.say("about.fingerprint", name=effect.name), effect.fingerprint) for effect in money.effects),
+        *(
+            (book.say("about.fingerprint", name=effect_name(effect.name, book.language)), effect.fingerprint)
+            for effect in money.effects
+        ),
         (book.say("about.prepared"), about.prepared_by),
         (book.say("about.reviewed"), about.reviewed_by),
     ]

@@ -80,9 +80,21 @@ class Places:
         """Column of the last month."""
         return FIRST_MONTH + self.ledger.horizon
 
-    def named(self, name: str) -> str:
-        """Return the workbook's name of an input; the prefix keeps it apart from cells and functions."""
-        return f"in_{name}"
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The workbook's name of each input.
+
+        The prefix keeps it apart from cells and functions; spreadsheets do not tell small letters from capitals.
+        """
+        found: dict[str, str] = {}
+        taken: set[str] = set()
+        for each in self.ledger.inputs:
+            name = f"in_{each.name}"
+            while name.casefold() in taken:
+                name += "_"
+            taken.add(name.casefold())
+            found[each.name] = name
+        return found
 
     def reference(self, name: str, scope: str, column: int = FIRST_MONTH, *, outside: bool = False) -> str:
         """Return the reference of an input or line, as :func:`rox.core.formula.to_excel` asks for it.
@@ -94,7 +106,7 @@ class Places:
             outside: Whether the cell stands on another sheet.
         """
         if name in self.inputs:
-            return self.named(name)
+            return self.names[name]
         row, sheet = self.lines[name], f"{self.quoted('calc')}!" if outside else ""
         if name in self.totals:
             return sheet + cell(row, VALUE)

@@ -87,7 +87,7 @@ def write_checks(book: Book, every: tuple[Proof, ...], noted: tuple[Alert, ...])
 
 
 def _write_tolerances(book: Book, sheet: Worksheet) -> None:
-    book.section(sheet, TOLERANCE_TOP, book.say("checks.tolerances"), RESULT)
+    book.section(sheet, TOLERANCE_TOP, book.say("checks.tolerances"), HOLDS)
     for row, (key, value) in enumerate(TOLERANCES.items(), start=TOLERANCE_TOP + 1):
         sheet.write_blank(row, 0, None, book.style("text"))
         sheet.write_string(row, TEXT, book.say(f"checks.tolerance.{key}", currency=book.currency), book.style("row"))
@@ -98,7 +98,7 @@ def _write_flag(book: Book, sheet: Worksheet, count: int) -> None:
     """Write how many checks fail, how much there is to know, and the flag; and name them."""
     holds = block(TABLE_TOP + 1, HOLDS, TABLE_TOP + count, HOLDS)
     noted = block(ALERT_TOP + 1, THIS, ALERT_TOP + 3, THIS)
-    book.section(sheet, FLAG_TOP, book.say("checks.flag"), RESULT)
+    book.section(sheet, FLAG_TOP, book.say("checks.flag"), HOLDS)
     for row, key in enumerate(("failed", "alerts", "flag.words"), start=FLAG_TOP + 1):
         sheet.write_string(row, TEXT, book.say(f"checks.{key}"), book.style("row"))
     look = book.style("row", "strong", number="count")
@@ -119,7 +119,7 @@ def _with_count(book: Book, key: str, name: str) -> str:
 
 
 def _write_alerts(book: Book, sheet: Worksheet, noted: tuple[Alert, ...]) -> None:
-    book.section(sheet, ALERT_TOP, book.say("checks.to_know"), RESULT)
+    book.section(sheet, ALERT_TOP, book.say("checks.to_know"), HOLDS)
     for row, alert in enumerate(noted, start=ALERT_TOP + 1):
         sheet.write_string(row, TEXT, book.say(f"alert.{alert.key}"), book.style("wrap", "row"))
         put(sheet, row, THIS, f"={alert.formula}", alert.count, book.style("row", number="count"))

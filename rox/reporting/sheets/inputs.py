@@ -49,6 +49,7 @@ def write_inputs(book: Book) -> None:
     titles = [book.say(f"inputs.{name}") for name, _ in COLUMNS]
     book.head(sheet, HEAD_ROWS, titles[:STATUS], texts=INPUT_VALUE)
     book.head(sheet, HEAD_ROWS, titles[STATUS:], STATUS, texts=len(titles))
+    sheet.write_string(HEAD_ROWS, STATUS, titles[STATUS], book.style("head", "inset"))
     rows = book.places.inputs
     for kind in KINDS:
         members = [each for each in book.money.ledger.inputs if each.kind == kind]
@@ -86,7 +87,7 @@ def _write_input(book: Book, sheet: Worksheet, each: Input, row: int) -> None:
         else:
             sheet.write_blank(row, column, None, style("row"))
     sheet.write_number(row, INPUT_DELIVERED, each.value, style("frozen", "row", number=f"={unit}"))
-    put(sheet, row, STATUS, _status(book, row), "", style("row"))
+    put(sheet, row, STATUS, _status(book, row), "", style("row", "inset"))
     sheet.write_string(row, 8, each.owner, style("wrap", "row"))
     sheet.write_string(row, 9, each.source, style("wrap", "row"))
     if each.date is not None:
@@ -94,8 +95,8 @@ def _write_input(book: Book, sheet: Worksheet, each: Input, row: int) -> None:
     else:
         sheet.write_blank(row, 10, None, style("row"))
     sheet.write_string(row, 11, each.place, style("code", "row"))
-    sheet.write_string(row, 12, book.places.named(each.name), style("code", "row"))
-    book.file.define_name(book.places.named(each.name), f"={book.places.quoted('inputs')}!{cell(row, INPUT_VALUE)}")
+    sheet.write_string(row, 12, book.places.names[each.name], style("code", "row"))
+    book.file.define_name(book.places.names[each.name], f"={book.places.quoted('inputs')}!{cell(row, INPUT_VALUE)}")
     _validate(book, sheet, each, row)
     _colour(book, sheet, row)
 

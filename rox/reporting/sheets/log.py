@@ -10,6 +10,7 @@ from rox.core.check import Check, Verdict
 from rox.core.effect import Effect
 from rox.core.record import versions
 from rox.core.words import catalogue, say
+from rox.reporting.estimates import effect_name, joined
 from rox.reporting.sheets.book import HEAD_ROWS, Book
 
 WIDTHS = (24, 24, 16, 16, 16, 70)
@@ -42,7 +43,7 @@ def _checks(book: Book, sheet: Worksheet, row: int) -> int:
     row += 2
     for effect in book.money.effects:
         for check in effect.checks:
-            row = _check(book, sheet, row, effect.name, str(effect.grade), check)
+            row = _check(book, sheet, row, effect_name(effect.name, book.language), str(effect.grade), check)
     for check in book.money.checks:
         row = _check(book, sheet, row, book.say("log.value"), "", check)
     return row
@@ -68,7 +69,7 @@ def _long(book: Book, sheet: Worksheet, row: int, text: str, first: int = 4) -> 
 
 def _question(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
     estimand = effect.estimand
-    book.section(sheet, row, book.say("log.question", name=effect.name), len(WIDTHS) - 1)
+    book.section(sheet, row, book.say("log.question", name=effect_name(effect.name, book.language)), len(WIDTHS) - 1)
     yes_no = book.say("log.yes" if estimand.includes_exit else "log.no")
     counts = ", ".join(f"{name} {value:,}" for name, value in effect.counts.items())
     pairs = (
@@ -77,7 +78,10 @@ def _question(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
         ("treatment", estimand.treatment),
         ("estimand", str(estimand)),
         ("exits", yes_no),
-        ("channels", ", ".join(sorted(estimand.channels))),
+        (
+            "channels",
+            joined((say(f"channel.{each}", book.language) for each in sorted(estimand.channels)), book.language),
+        ),
         ("grade", str(effect.grade)),
         ("layer", book.say("log.layer.text", mean=f"{effect.bias_layer.mean:g}", sd=f"{effect.bias_layer.sd:g}")),
         ("specification", effect.specification),
@@ -92,13 +96,13 @@ def _question(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
 
 
 def _trail(book: Book, sheet: Worksheet, row: int, effect: Effect) -> int:
-    book.section(sheet, row, book.say("log.trail", name=effect.name), len(WIDTHS) - 1)
+    book.section(sheet, row, book.say("log.trail", name=effect_name(effect.name, book.language)), len(WIDTHS) - 1)
     book.head(sheet, row + 1, [book.say(f"log.trail.{key}") for key in ("step", "rows", "lost", "customers")])
     sheet.merge_range(row + 1, 4, row + 1, 5, "", book.style("head"))
     sheet.write_string(row + 1, 4, book.say("log.trail.reason"), book.style("head"))
     row += 2
     for step in effect.trail:
-        sheet.write_string(row, 0, _words(book, step.name), book.style("row", "text"))
+        sheet.write_string(row, 0, step.name, book.style("row", "code"))
         for column, value in enumerate((step.rows, step.lost, step.customers), start=1):
             sheet.write_number(row, column, value, book.style("row", number="count"))
         _long(book, sheet, row, _words(book, step.reason))

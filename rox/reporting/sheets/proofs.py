@@ -103,7 +103,7 @@ def _discounting(book: Book) -> Iterator[Proof]:
     sheet, months = places.reference("net", "months", outside=True).rsplit("!", 1)
     start, end = months.split(":")
     row, column = xl_cell_to_rowcol(start)
-    rate = f"(1+{places.named('discount')})^(1/{places.named('year')})-1"
+    rate = f"(1+{places.names['discount']})^(1/{places.names['year']})-1"
     net = np.asarray(book.money.point["net"], dtype=float)
     monthly = (1 + point["discount"]) ** (1 / point["year"])
     yield Proof(

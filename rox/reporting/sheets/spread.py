@@ -27,7 +27,7 @@ def write_spread(book: Book, sample: Sample) -> None:
     _write_bins(book, sheet, sample)
     _draw_histogram(book, sheet, first)
     _write_fan(book, sheet, first)
-    sheet.print_area(0, 0, FAN_TOP + 2 + book.money.ledger.horizon, first + 9)
+    sheet.print_area(0, 0, FAN_TOP + 2 + book.money.ledger.horizon, first + 12)
 
 
 def fan_series(book: Book, sample: Sample) -> list[tuple[str, list[object], list[object]]]:

@@ -49,7 +49,8 @@ AS_SAID: Mapping[str, str] = {
 }
 """Number formats of inputs, which show the digits somebody gave."""
 
-AXIS = "[>=100]#,##0;[<=-100]-#,##0;#,##0.0"
+AXIS = "General"
+"""Numbers beside a picture, which are few and in a unit that keeps them short."""
 
 INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "title": {"bold": True, "font_size": 16, "font_color": DEEP},
@@ -69,6 +70,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "wrap": {"text_wrap": True},
     "muted": {"font_color": SOFT},
     "code": {"font_name": "Consolas", "font_size": 9, "font_color": SOFT},
+    "inset": {"indent": 1},
     "left": {"align": "left"},
     "right": {"align": "right"},
     "centre": {"align": "center"},
@@ -82,7 +84,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "blank": {"border": 1, "border_color": BAND, "locked": False, "text_wrap": True},
     "frozen": {"font_color": SOFT},
     "legend": {"locked": True, "align": "center"},
-    "figure": {"bold": True, "font_size": 12, "font_color": DEEP},
+    "figure": {"bold": True, "font_size": 11, "font_color": DEEP},
     "flag": {"bold": True, "border": 1, "border_color": BAND, "align": "center", "valign": "vcenter"},
     "good": {"font_color": "#12593F", "bg_color": "#DDF0E6"},
     "warn": {"font_color": "#7A4B00", "bg_color": "#FCEBCB"},

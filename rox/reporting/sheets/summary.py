@@ -160,7 +160,7 @@ def _write_odds(book: Book, sheet: Worksheet, sample: Sample, top: int) -> int:
         ("p_payback", f"{known}/{count}", sample.share_known("payback")),
     ]
     if hurdle is not None:
-        above = share_above_cell(book, sample, "roi", book.places.named("hurdle"))
+        above = share_above_cell(book, sample, "roi", book.places.names["hurdle"])
         odds.insert(1, ("p_hurdle", above, sample.share_above("roi", hurdle.value)))
     row = top
     for row, (key, formula, value) in enumerate(odds, start=top + 1):
@@ -178,8 +178,8 @@ def _write_odds(book: Book, sheet: Worksheet, sample: Sample, top: int) -> int:
     sheet.write_blank(row, 1, None, style("row"))
     sheet.write_string(row, 2, str(decision.grade), style("row", "figure", "right"))
     grade = say(f"grade.{decision.grade}", book.language)
-    sheet.merge_range(row, 3, row, 6, "", style("muted", "wrap", "row"))
-    sheet.write_string(row, 3, grade, style("muted", "wrap", "row"))
+    sheet.merge_range(row, 3, row, 6, "", style("muted", "wrap", "row", "inset"))
+    sheet.write_string(row, 3, grade, style("muted", "wrap", "row", "inset"))
     book.wrapped(sheet, row, grade, sum(WIDTHS[3:7]))
     return row + 1
 

@@ -1,0 +1,273 @@
+"""The contract of a model: every model that rox exports keeps it, and what breaks it reads like advice."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rox
+from rox.core.check import Check, Verdict
+from rox.core.effect import Effect
+from rox.core.estimand import Estimand, Question
+from rox.core.linked import Linked, Step
+from rox.core.units import Dose, Unit
+from rox.testing import check_estimator, linked_from_frame, sample_linked
+
+OURS = [
+    rox.ScoreGap(),
+    rox.PanelFE(controls=["products"]),
+    rox.ChurnCox(),
+    rox.ChurnCox(time="calendar", controls=()),
+]
+
+
+@pytest.mark.parametrize("estimator", OURS, ids=lambda each: repr(each))
+def test_every_model_of_rox_keeps_the_contract(estimator):
+    effect = check_estimator(estimator, sample_linked(customers=700, months=26))
+    assert isinstance(effect, Effect)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The least a model can be: the mean outcome of the last month, as if it were an effect."""
+
+    draws: int = 500
+
+    def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
+        rows = data.frame()
+        now = rows[rows["month"] == rows["month"].max()]
+        mean = float(np.average(now["outcome"], weights=now["weight"]))
+        error = float(now["outcome"].std() / np.sqrt(len(now)))
+        return Effect(
+            name="mean",
+            estimand=Estimand(
+                question=Question.PULSE,
+                population="customers of the last month",
+                treatment="none",
+                dose=Dose.SCORE_POINT,
+                outcome=data.outcome,
+                unit=Unit.MONEY_PER_CUSTOMER,
+                currency=data.study.currency,
+                horizon=1,
+                includes_exit=False,
+                channels=frozenset({"expansion"}),
+            ),
+            groups=("all",),
+            draws=mean + error * np.random.default_rng(rng).standard_normal((self.draws, 1)),
+            shares=np.ones(1),
+            baseline=pd.DataFrame({"customers": [1.0], "money": [mean], "exit_hazard": [np.nan]}, index=["all"]),
+            grade=rox.Grade.D,
+            checks=(Check(code="ROX-A07", verdict=Verdict.NOTE, values={"answers": 1, "customers": 1, "share": 1.0}),),
+            specification=repr(self),
+            trail=data.trail,
+            fingerprint=data.fingerprint,
+        )
+
+
+SMALL = sample_linked(customers=60, months=8)
+
+
+def advice(estimator: object) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check_estimator(estimator, SMALL)
+    return str(caught.value)
+
+
+def test_a_model_from_outside_passes_without_a_base_class():
+    assert check_estimator(Mean(), SMALL).name == "mean"
+
+
+def test_without_data_a_sample_is_used():
+    assert check_estimator(Mean()).groups == ("all",)
+
+
+def test_the_form_of_a_model():
+    class Plain:
+        def fit(self, data: Linked, seed: int) -> Effect:
+            return Mean().fit(data, rng=seed)
+
+    @dataclass
+    class Open:
+        def fit(self, data: Linked, seed: int) -> float:
+            return 1.0
+
+    assert "is not a dataclass" in advice(Plain())
+    found = advice(Open())
+    assert found.startswith("Open does not keep the contract")
+    assert "is not frozen" in found
+    assert "does not take rng" in found
+    assert "needs the arguments ['data', 'seed']" in found
+
+
+def test_a_number_is_not_an_effect():
+    @dataclass(frozen=True)
+    class Number:
+        def fit(self, data: Linked, *, rng: int | None = None) -> float:
+            return 1.0
+
+    assert "returns float; return a rox Effect" in advice(Number())
+
+
+def broken(**changes: object) -> object:
+    @dataclass(frozen=True, kw_only=True)
+    class Broken:
+        def fit(self, data: Linked, *, rng: int | None = None) -> Effect:
+            effect = Mean().fit(data, rng=rng)
+            estimand = {name[9:]: value for name, value in changes.items() if name.startswith("estimand_")}
+            rest = {name: value for name, value in changes.items() if not name.startswith("estimand_")}
+            effect = replace(effect, specification=repr(self), estimand=replace(effect.estimand, **estimand))
+            return replace(effect, **rest)
+
+    return Broken()
+
+
+def test_everything_undeclared_is_named_at_once():
+    found = advice(
+        broken(
+            estimand_currency="USD",
+            estimand_outcome="wealth",
+            estimand_horizon=0,
+            estimand_population=" ",
+            estimand_channels=frozenset(),
+            fingerprint="",
+            trail=(),
+            specification="Mean",
+            checks=(),
+            name="two words",
+            draws=np.ones((150, 1)),
+        )
+    )
+    for words in (
+        "in USD, the data in CNY",
+        "outcome is 'wealth'",
+        "horizon is 0 months",
+        "population is empty",
+        "names no channel",
+        "data.fingerprint",
+        "begin with data.trail",
+        "not repr(estimator)",
+        "names no check",
+        "is not a plain word",
+        "only 150 draws",
+        "do not vary",
+    ):
+        assert words in found
+
+
+def test_a_check_without_a_sentence_is_named():
+    found = advice(
+        broken(checks=(Check(code="ROX-A07", verdict=Verdict.PASS), Check(code="MINE", verdict=Verdict.NOTE)))
+    )
+    assert "check ROX-A07 has no en sentence for verdict pass" in found
+    assert "check MINE has no zh sentence" in found
+    assert 'code="ROX-Z01"' in found
+
+
+def test_a_step_without_a_reason_is_named():
+    step = Step(name="mine", rows=1, lost=0, customers=1, reason="because")
+    assert "unknown reason 'because'" in advice(broken(trail=(*SMALL.trail, step)))
+
+
+def test_a_finding_in_the_words_of_the_author():
+    own = Check(code="ROX-Z01", verdict=Verdict.DEMOTE, values={"finding": "The queue was shorter on Mondays."})
+    assert check_estimator(broken(checks=(own,)), SMALL).checks[0].sentence() == "The queue was shorter on Mondays."
+
+
+def sampled(shift: float) -> object:
+    """A model whose draws hang on the last digit of the data, as a Markov chain's do."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Sampled:
+        def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
+            effect = Mean(draws=2000).fit(data, rng=rng)
+            rows = data.panel if shift else data.frame()
+            seed = list(rows["outcome"].iloc[0].tobytes()) + list(rows["month"].iloc[0].tobytes())
+            noise = np.random.default_rng(seed).standard_normal(effect.draws.shape)
+            level = effect.draws.mean() + shift * rows["outcome"].iloc[0]
+            return replace(effect, draws=level + effect.draws.std() * noise, specification=repr(self))
+
+    return Sampled()
+
+
+def test_a_sampler_may_differ_by_its_own_noise_and_by_no_more():
+    assert check_estimator(sampled(0.0), SMALL).name == "mean"
+    assert "order of the rows matters" in advice(sampled(1.0))
+
+
+def distorted(words: str, change: object) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Distorted:
+        def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
+            return replace(change(data, rng), specification=repr(self))
+
+    found = advice(Distorted())
+    assert words in found
+
+
+def test_randomness_outside_the_seed():
+    distorted("the same seed gives other draws", lambda data, rng: Mean().fit(data))
+
+    def globally(data: Linked, rng: object) -> Effect:
+        np.random.seed(3)  # noqa: NPY002
+        return Mean().fit(data, rng=rng)
+
+    distorted("global random state", globally)
+
+
+def test_rows_weights_money_and_calendar():
+    def first_row(data: Linked, rng: object) -> Effect:
+        effect = Mean().fit(data, rng=rng)
+        return replace(effect, draws=effect.draws + data.panel["outcome"].iloc[0])
+
+    def logarithm(data: Linked, rng: object) -> Effect:
+        rows = data.frame()
+        return Mean().fit(replace(data, panel=rows.assign(outcome=np.log1p(rows["outcome"]))), rng=rng)
+
+    def total(data: Linked, rng: object) -> Effect:
+        effect = Mean().fit(data, rng=rng)
+        return replace(effect, draws=effect.draws * data.frame()["weight"].sum())
+
+    def trend(data: Linked, rng: object) -> Effect:
+        effect = Mean().fit(data, rng=rng)
+        return replace(effect, draws=effect.draws * data.frame()["month"].mean())
+
+    distorted("the order of the rows matters", first_row)
+    distorted("does not multiply the effect by 100", logarithm)
+    distorted("weights ten times as large", total)
+    distorted("moving the calendar by a year", trend)
+
+
+def test_a_panel_changed_in_place_and_an_estimator_changed_by_fit():
+    def spoil(data: Linked, rng: object) -> Effect:
+        data.panel["outcome"] = data.panel["outcome"] * 1.0 + 1.0
+        return Mean().fit(data, rng=rng)
+
+    distorted("changes the panel it was given", spoil)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Remembers:
+        seen: list[int] = dataclasses.field(default_factory=list)
+
+        def fit(self, data: Linked, *, rng: int | None = None) -> Effect:
+            self.seen.append(1)
+            return replace(Mean().fit(data, rng=rng), specification=repr(self))
+
+    assert "changes the estimator" in advice(Remembers())
+
+
+def test_a_ratio_may_not_scale_with_money():
+    ratio = broken(estimand_unit=Unit.RATIO, estimand_currency="")
+    assert "does not multiply the effect by 1;" in advice(ratio)
+
+
+def test_a_frame_becomes_a_panel():
+    frame = pd.DataFrame({"customer": [2, 1, 1], "month": [24000, 24001, 24000], "outcome": [1.0, 2.0, 3.0]})
+    data = linked_from_frame(frame)
+    assert data.frame()[["customer", "month"]].to_numpy().tolist() == [[1, 24000], [1, 24001], [2, 24000]]
+    assert data.frame()["segment"].unique().tolist() == ["all"]
+    again = linked_from_frame(frame.sample(frac=1, random_state=1))
+    assert data.fingerprint == again.fingerprint != linked_from_frame(frame.assign(outcome=0.0)).fingerprint
