@@ -31,6 +31,12 @@ def test_every_model_of_rox_keeps_the_contract(estimator):
     assert isinstance(effect, Effect)
 
 
+@pytest.mark.slow
+def test_the_sampled_model_of_rox_keeps_the_contract():
+    uplift = rox.StaggeredUplift(history=6, window=(2, 5), draws=800, chains=2, placebos=99)
+    assert check_estimator(uplift).name == "uplift"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mean:
     """The least a model can be: the mean outcome of the last month, as if it were an effect."""

@@ -135,6 +135,7 @@ class About(Declared):
 
 
 Groups = Mapping[str, Assumption]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Case(Declared):
@@ -161,8 +162,8 @@ class Case(Declared):
     timing: Timing
     finance: Finance
     lift: Lift | None = None
-    costs: Mapping[str, Cost] = Field(min_length=1)
-    benefits: Mapping[str, Benefit] = {}
+    costs: Mapping[Key, Cost] = Field(min_length=1)
+    benefits: Mapping[Key, Benefit] = {}
 
     _path: Path = PrivateAttr(default=Path())
 

@@ -23,7 +23,7 @@ NO_WORDS = Wording(en="", zh="")
 
 def label(word: str, language: Language, group: str = "", text: Wording = NO_WORDS) -> str:
     """Say the label of an input or a line."""
-    return say(word, language, group=group, text=text[language]).strip()
+    return " ".join(say(word, language, group=group, text=text[language]).split())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ class ChurnCox:
     customer (Lin & Wei 1989). Exits for other reasons end the follow-up, which is right for this hazard and would be
     wrong for a probability of leaving.
 
-    Args:
+    Attributes:
         time: The clock: ``tenure`` (months since opening, with delayed entry) or ``calendar``, where the opening month
             is a covariate instead.
         controls: Columns to hold equal; default those the study names.

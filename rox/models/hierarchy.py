@@ -124,7 +124,9 @@ def pool_effects(
 
 
 def _shrinkage(design: Floats, shock: Floats, between_groups: Floats, between_clusters: Floats) -> Floats:
-    """Average error variance / (error variance + between_groups²) over draws, by group."""
+    """Average error variance / (error variance + between_groups²) over draws, by group; one group borrows nothing."""
+    if design.shape[1] == 1:
+        return np.zeros(1)
     thin = slice(None, None, max(len(between_groups) // 200, 1))
     weights = []
     for spread, common in zip(between_groups[thin], between_clusters[thin], strict=True):

@@ -53,7 +53,7 @@ class PanelFE:
     One row per answer; per segment, weighted least squares on deviations from the customer's mean with month effects,
     exact on unbalanced panels; errors CR1 by customer.
 
-    Args:
+    Attributes:
         age: Months from the answer to the outcome.
         controls: Columns to hold equal. What is known at the start and constant is absorbed by the customer effect, so
             it enters as its own time trend (control × month); a column that varies enters as it is.
@@ -80,9 +80,12 @@ class PanelFE:
         generator = np.random.default_rng(rng)
         answers = answer_rows(data, age=self.age, controls=self.controls)
         repeated = _repeated(answers.rows)
-        if repeated.empty:
-            raise FitError("No customer answered twice.", ["use ScoreGap, which compares customers with each other"])
-        segments = usable_segments(repeated, min_cell=data.study.about.min_cell)
+        if repeated["score"].groupby(repeated["customer"]).nunique().le(1).all():
+            raise FitError(
+                "No customer gave two different answers.", ["use ScoreGap, which compares customers with each other"]
+            )
+        moves = repeated.groupby("customer")["score"].transform("nunique") > 1
+        segments = usable_segments(repeated[moves], min_cell=data.study.about.min_cell)
         rows, people = people_of(replace(answers, rows=repeated), segments)
         fits = {name: within_slope(rows[rows["segment"] == name], self.controls) for name in people.groups}
         point = per_point(data, rows, fits, people, self.draws, generator)

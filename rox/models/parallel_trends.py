@@ -11,14 +11,13 @@ from scipy import stats
 
 from rox.core.check import Check, Grade, Verdict
 from rox.core.errors import FitError
+from rox.models.phrases import p_value
 from rox.models.rollout import Rollout
 from rox.models.rollout_att import RolloutATT
-from rox.models.phrases import p_value
 from rox.numerics.joint import covariance, wald_test
 
 Floats = NDArray[np.float64]
 LEVEL, POWER = 0.05, 0.80
-FEW_CLUSTERS, TOO_FEW_CLUSTERS = 30, 6
 FEWEST_MONTHS = 3
 SELECTION_WINDOW = 3
 """Months before the start in which a place may have been chosen for doing badly."""
@@ -56,9 +55,9 @@ def leads_test(att: RolloutATT, *, leads: int, column: int = -1) -> Leads:
     """Test the months before the start, and compute the power of the test.
 
     The joint test sees any difference in the ``leads`` months before the start but is weak against each. A slow
-    difference in trend, the kind that choosing places by their growth leaves behind, is better seen by the slope through
-    the whole history. A difference of ``slope`` per month shifts the window by slope·(middle + 1), because the base is
-    the month before the start.
+    difference in trend, the kind that choosing places by their growth leaves behind, is better seen by the slope
+    through the whole history. A difference of ``slope`` per month shifts the window by slope·(middle + 1), because
+    the base is the month before the start.
 
     Args:
         att: Group-time effects.
@@ -111,8 +110,8 @@ def leads_table(data: Rollout, att: RolloutATT, *, leads: int) -> pd.DataFrame:
 def checks_of_leads(att: RolloutATT, *, leads: int) -> tuple[Check, Check]:
     """Judge the months before the start (ROX-L01, which lowers the grade) and what could be missed (ROX-L02).
 
-    The tests take all customers together, each counting once: a trend of places shows in all segments, and this is where
-    it is measured best.
+    The tests take all customers together, each counting once: a trend of places shows in all segments, and this is
+    where it is measured best.
     """
     found = leads_test(att, leads=leads)
     effect = abs(float(att.window.overall[-1]))
@@ -139,8 +138,8 @@ def checks_of_leads(att: RolloutATT, *, leads: int) -> tuple[Check, Check]:
 def dip_check(data: Rollout, att: RolloutATT) -> Check:
     """Test whether places fell below their own trend in the three months before the start (ROX-L03; Ashenfelter 1978).
 
-    The trend is a straight line through the earlier leads, differences to the comparison places throughout. When a dip is
-    found the rebound from it passes for an effect, which lowers the grade unless the places were drawn by lot.
+    The trend is a straight line through the earlier leads, differences to the comparison places throughout. When a
+    dip is found the rebound from it passes for an effect, which lowers the grade unless the places were drawn by lot.
     """
     event, theta = att.path.labels, att.path.estimate[:, -1]
     early = (event < -SELECTION_WINDOW) & np.isfinite(theta)
@@ -163,14 +162,17 @@ def dip_check(data: Rollout, att: RolloutATT) -> Check:
 def assignment_check(data: Rollout, leads: tuple[Check, Check]) -> Check:
     """Cap the grade by how the places were chosen.
 
-    Drawn by lot: comparable by construction, no cap (ROX-L05). Chosen by somebody: comparable as far as anybody can see,
-    so grade B asks that the leads pass and that their test could have found a trend that explains half of the effect;
-    otherwise C (ROX-L06). A passed test without that power is no evidence: of roll-outs that went to fast-growing places
-    first, one in four passes it. Unknown: C at best (ROX-L07), since nobody can say what the places had in common.
+    Drawn by lot: comparable by construction, no cap (ROX-L05). Chosen by somebody: comparable as far as anybody can
+    see, so grade B asks that the leads pass and that their test could have found a trend that explains half of the
+    effect; otherwise C (ROX-L06). A passed test without that power is no evidence: of roll-outs that went to
+    fast-growing places first, one in four passes it. Unknown: C at best (ROX-L07), since nobody can say what the
+    places had in common.
     """
     if data.assigned == "random":
         return Check(code="ROX-L05", verdict=Verdict.PASS)
     if data.assigned == "chosen":
         clean = all(check.verdict is Verdict.PASS for check in leads)
-        return Check(code="ROX-L06", verdict=Verdict.PASS if clean else Verdict.DEMOTE, to_grade=None if clean else Grade.C)
+        return Check(
+            code="ROX-L06", verdict=Verdict.PASS if clean else Verdict.DEMOTE, to_grade=None if clean else Grade.C
+        )
     return Check(code="ROX-L07", verdict=Verdict.DEMOTE, to_grade=Grade.C)

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.check import Check, Verdict
-from rox.core.errors import FitError
 from rox.models.rollout import Rollout
 from rox.models.rollout_att import Control, RolloutATT, rollout_att
 from rox.numerics.panel import within_regression
@@ -44,7 +43,10 @@ def rivals(
         "before_after": _before_after(data, att, shares, leads),
     }
     table = pd.DataFrame.from_dict(found, orient="index", columns=["estimate", "se"])
-    table["low"], table["high"] = table["estimate"] - NORMAL_90 * table["se"], table["estimate"] + NORMAL_90 * table["se"]
+    table["low"], table["high"] = (
+        table["estimate"] - NORMAL_90 * table["se"],
+        table["estimate"] + NORMAL_90 * table["se"],
+    )
     table["word"] = [f"uplift.rival.{name}" for name in found]
     return table.rename_axis("design")
 
@@ -86,7 +88,7 @@ def _before_after(data: Rollout, att: RolloutATT, shares: Floats, leads: int) ->
 
 
 def _own_trend_removed(data: Rollout, att: RolloutATT, shares: Floats, control: Control) -> tuple[float, float]:
-    """Take each place's straight line through the months before the first start out of all its months, then re-estimate.
+    """Take each place's straight line before the first start out of all its months, then re-estimate.
 
     Free of bias when places differ by lasting linear trends, at about twice the standard error.
     """
@@ -96,17 +98,21 @@ def _own_trend_removed(data: Rollout, att: RolloutATT, shares: Floats, control: 
     centred = data.months - data.months[before].mean()
     outcome = att.outcome[:, :, :-1]
     slope = np.einsum("t,uts->us", centred[before], outcome[:, before]) / (centred[before] ** 2).sum()
-    bent = rollout_att(data, outcome - slope[:, None, :] * centred[None, :, None], window=att.window_months, control=control)
+    bent = rollout_att(
+        data, outcome - slope[:, None, :] * centred[None, :, None], window=att.window_months, control=control
+    )
     return _shared(bent.estimate, bent.influence, shares)
 
 
 def twfe_comparisons(data: Rollout, att: RolloutATT) -> pd.DataFrame:
-    """Split the static coefficient of all customers together into its two-group comparisons (Goodman-Bacon 2021, theorem 1).
+    """Split the static coefficient of all customers together into its two-group comparisons.
+
+    This is theorem 1 of Goodman-Bacon (2021), with places weighted by their customers.
 
     Returns:
-        One row per comparison: ``treated`` and ``control`` cohorts by start month (infinite if never), ``kind`` (``never``,
-        ``not_yet`` or ``already``: the control has started before), ``weight`` (sum one) and ``estimate``. The sum of
-        weight × estimate is the static coefficient.
+        One row per comparison: ``treated`` and ``control`` cohorts by start month (``control`` missing if never),
+        ``kind`` (``never``, ``not_yet`` or ``already``: the control has started before), ``weight`` (sum one) and
+        ``estimate``. The sum of weight × estimate is the static coefficient.
     """
     customers = data.sizes.sum(1)
     outcome = np.nan_to_num(att.outcome[:, :, -1])
@@ -136,6 +142,7 @@ def twfe_comparisons(data: Rollout, att: RolloutATT) -> pd.DataFrame:
         rows.append((treated, control, kind, weight, gap[after].mean() - gap[before].mean()))
     table = pd.DataFrame(rows, columns=["treated", "control", "kind", "weight", "estimate"])
     table["weight"] /= table["weight"].sum()
+    table["control"] = table["control"].replace(np.inf, np.nan)
     return table
 
 

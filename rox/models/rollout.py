@@ -92,7 +92,7 @@ class Rollout:
         return np.bincount(self.cell, minlength=cells).reshape(len(self.units), -1).astype(float)
 
     def means(self, values: NDArray[np.generic]) -> Floats:
-        """Average customers' values, shape (n, t), by place, month and segment: shape (u, t, s), missing where empty."""
+        """Average customers' values, shape (n, t), by place, month and segment, shape (u, t, s); missing if empty."""
         u, s = self.sizes.shape
         sums = group_sums(np.asarray(values, dtype=float), self.cell, u * s).reshape(u, s, -1)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -102,10 +102,10 @@ class Rollout:
 def rollout(data: Linked, *, initiative: str | None, base: int, history: int, cap: float) -> Rollout:
     """Freeze the customers who were there before an initiative's first start, and follow them.
 
-    A customer belongs to the cohort with a row in each of the last ``history`` months before the first start (or as many
-    as the ledger has), not gone by then, and with money in the last ``base`` of them. Nothing measured later decides who
-    is in. Places that started before there were ``base`` months of money are left out altogether: they are neither
-    treated from a known baseline nor untreated.
+    A customer belongs to the cohort with a row in each of the last ``history`` months before the first start (or as
+    many as the ledger has), not gone by then, and with money in the last ``base`` of them. Nothing measured later
+    decides who is in. Places that started before there were ``base`` months of money are left out altogether: they
+    are neither treated from a known baseline nor untreated.
 
     Args:
         data: The linked panel.
@@ -129,7 +129,8 @@ def rollout(data: Linked, *, initiative: str | None, base: int, history: int, ca
             f"No start of {name} can be compared with the time before it.",
             [
                 f"starts run from {month_label(int(starts.min()))} to {month_label(int(starts.max()))}",
-                f"the ledger runs from {month_label(first)} to {month_label(last)}; {base} months before a start are needed",
+                f"the ledger runs from {month_label(first)} to {month_label(last)}",
+                f"needed: a start within the ledger, with {base} months before it",
             ],
         )
     begin = int(usable.min())
@@ -144,7 +145,9 @@ def rollout(data: Linked, *, initiative: str | None, base: int, history: int, ca
     recent = rows[(rows["month"] >= begin - base) & (rows["month"] < begin)]
     own = recent.groupby("customer")["outcome"].mean()
     rows = _kept(steps, rows, rows["customer"].isin(own.index[own > 0]), "money")
-    rows = _kept(steps, rows, rows["segment"].isin(_comparable(rows, usable, begin, data.study.about.min_cell)), "segments")
+    rows = _kept(
+        steps, rows, rows["segment"].isin(_comparable(rows, usable, begin, data.study.about.min_cell)), "segments"
+    )
     if rows.empty:
         raise FitError(
             f"No customer can be followed from before the first start of {name}, {month_label(begin)}.",
@@ -229,7 +232,9 @@ def _initiative(data: Linked, asked: str | None) -> str:
             ["add a table of initiatives: the initiative, its places, and the date each place started"],
         )
     if asked is None and len(names) > 1:
-        raise FitError("The study has several initiatives.", [f"name one of them: initiative={each!r}" for each in names])
+        raise FitError(
+            "The study has several initiatives.", [f"name one of them: initiative={each!r}" for each in names]
+        )
     if asked is not None and asked not in names:
         raise FitError(f"There is no initiative {asked!r}.", [f"the table of initiatives has {', '.join(names)}"])
     return asked or names[0]
@@ -239,7 +244,9 @@ def _panel(data: Linked) -> pd.DataFrame:
     """Fetch the panel, with the types that the rest relies on."""
     panel = data.frame()
     if missing := [column for column in COLUMNS if column not in panel]:
-        raise DataError("The panel is not complete.", [f"column {column!r} is missing; link again" for column in missing])
+        raise DataError(
+            "The panel is not complete.", [f"column {column!r} is missing; link again" for column in missing]
+        )
     panel = panel[list(COLUMNS)].copy()
     if panel["segment"].isna().all():
         panel["segment"] = EVERYONE
@@ -251,7 +258,9 @@ def _panel(data: Linked) -> pd.DataFrame:
             panel.duplicated(["customer", "month"]).sum()
         ),
         "outcomes are missing or infinite; a month without money is 0": int((~np.isfinite(panel["outcome"])).sum()),
-        "outcomes are negative; a ratio to the own baseline needs money that is held": int((panel["outcome"] < 0).sum()),
+        "outcomes are negative; a ratio to the own baseline needs money that is held": int(
+            (panel["outcome"] < 0).sum()
+        ),
         "weights are missing or not positive": int((~(panel["weight"] > 0)).sum()),
     }
     if panel.empty or any(faults.values()) or panel["unit"].isna().all():

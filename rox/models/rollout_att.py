@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from rox.core.errors import FitError
 from rox.models.rollout import Rollout
 from rox.numerics.aggregate import Aggregate, aggregate_event, aggregate_window
 from rox.numerics.did import GroupTime, group_time_att
-from rox.numerics.joint import covariance, multipliers
+from rox.numerics.joint import covariance
 
 Floats = NDArray[np.float64]
 Control = Literal["not_yet_treated", "never_treated"]
@@ -109,8 +108,8 @@ def rollout_att(
 ) -> RolloutATT:
     """Estimate group-time effects from means by place, month and segment (Callaway & Sant'Anna 2021).
 
-    Every month is compared with the month before the start. Places count with their customers, and deviations are scaled
-    up for cohorts of few places (HC2).
+    Every month is compared with the month before the start. Places count with their customers, and deviations are
+    scaled up for cohorts of few places (HC2).
 
     Args:
         data: The cohort.
@@ -139,7 +138,8 @@ def rollout_att(
     whole = [g for g in np.unique(cells.groups) if needed <= set(cells.event_times[cells.groups == g])]
     if not whole:
         raise FitError(
-            f"No place can be followed through months {window[0]} to {window[1]} after its start.", _remedy(data, window)
+            f"No place can be followed through months {window[0]} to {window[1]} after its start.",
+            _remedy(data, window),
         )
     result = RolloutATT(
         cells=cells,
@@ -153,16 +153,17 @@ def rollout_att(
     if not np.isfinite(result.estimate).all():
         lost = [name for name, value in zip(data.groups, result.estimate, strict=True) if not np.isfinite(value)]
         raise FitError(
-            f"Segments {', '.join(lost)} have no customers to compare in the window.", ["merge them with other segments"]
+            f"Segments {', '.join(lost)} have no customers to compare in the window.",
+            ["merge them with other segments"],
         )
     return result
 
 
 def _remedy(data: Rollout, window: tuple[int, int]) -> list[str]:
-    last = int(data.months[-1] - data.first_start)
+    last, never = int(data.months[-1] - data.first_start), int(np.isinf(data.starts).sum())
     return [
         f"needed: {window[1] + 1} months of money after a start, and a place that starts later than that or never",
-        f"the first start has {last + 1} months; of {len(data.units)} places {int(np.isinf(data.starts).sum())} never start",
+        f"the first start has {last + 1} months; of {len(data.units)} places {never} never start",
         f"ask for an earlier window, such as window=(1, {max(last // 2, 2)}), or wait for more months",
     ]
 
@@ -173,11 +174,12 @@ def place_effects(data: Rollout, att: RolloutATT) -> PlaceEffects:
     The estimate is the place's own change from the month before its start to the window, less the mean change of its
     comparison places. Weighted by customers it averages to ``att.estimate``.
 
-    Its error has two parts. A place's own customers: the variance of customers' changes within place and segment, pooled
-    over places, over the number of customers. Its comparison places: their mean change has an error that all places of a
-    cohort share and that is correlated across segments and cohorts because the same places serve; it comes from the
-    influences of those places and so contains the shocks of places. Shocks of the place itself are left to the model that
-    pools. The small covariance between a place's own change and its earlier service as a comparison is left out.
+    Its error has two parts. A place's own customers: the variance of customers' changes within place and segment,
+    pooled over places, over the number of customers. Its comparison places: their mean change has an error that all
+    places of a cohort share and that is correlated across segments and cohorts because the same places serve; it
+    comes from the influences of those places and so contains the shocks of places. Shocks of the place itself are
+    left to the model that pools. The small covariance between a place's own change and its earlier service as a
+    comparison is left out.
     """
     own, control, blocks, cohort_of = np.zeros_like(data.sizes), np.zeros_like(data.sizes), [], {}
     for place, start in enumerate(att.cohorts):
@@ -225,56 +227,3 @@ def _variance_of_changes(data: Rollout, att: RolloutATT) -> Floats:
         free += np.maximum(count - 1, 0).reshape(data.sizes.shape).sum(0)
     pooled = squares.sum() / max(free.sum(), 1)
     return np.maximum(np.where(free > 0, squares / np.maximum(free, 1), pooled), SMALLEST_VARIANCE)
-
-
-def permuted_effects(
-    data: Rollout, att: RolloutATT, shares: Floats, *, control: Control, size: int, rng: np.random.Generator
-) -> Floats:
-    """Recompute the share-weighted window effect with starts dealt to places at random, as a lottery would have.
-
-    Returns:
-        Shape (size,), missing where a deal leaves a segment without customers to compare.
-    """
-    deals = np.stack([rng.permutation(data.starts) for _ in range(size)])
-    weight, outcome = data.sizes, np.nan_to_num(att.outcome[:, :, :-1])
-    total, mass = np.zeros((size, len(data.groups))), np.zeros((size, len(data.groups)))
-    first, last = att.window_months
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for start in att.cohorts:
-            at = int(start - data.months[0])
-            treated = (deals == start).astype(float)
-            held = treated @ weight
-            effect = np.zeros_like(total)
-            for month in range(at + first, at + last + 1):
-                change = weight * (outcome[:, month] - outcome[:, at - 1])
-                free = (np.isinf(deals) if control == "never_treated" else deals > data.months[month]).astype(float)
-                effect += (treated @ change) / held - (free @ change) / (free @ weight)
-            total += np.where(held > 0, held * effect / (last - first + 1), 0.0)
-            mass += held
-        return np.asarray((total / mass) @ shares)
-
-
-def placebo_p_value(estimate: float, placebo: Floats) -> float:
-    """Return the two-sided p-value of an estimate among placebo estimates (Phipson & Smyth 2010)."""
-    usable = placebo[np.isfinite(placebo)]
-    return float((1 + (np.abs(usable) >= abs(estimate) * (1 - 1e-12)).sum()) / (1 + usable.size))
-
-
-def bootstrap_p_value(estimate: float, influence: Floats, *, size: int, rng: np.random.Generator) -> float:
-    """Return the two-sided p-value of a studentised multiplier bootstrap with Webb's six points over places.
-
-    Args:
-        estimate: The estimate.
-        influence: Shape (u,).
-        size: Bootstrap draws.
-        rng: Generator.
-    """
-    pushed = multipliers(size, influence.size, rng=rng) * influence
-    t = np.abs(pushed.sum(1)) / np.sqrt((pushed**2).sum(1))
-    observed = abs(estimate) / np.sqrt((influence**2).sum())
-    return float((1 + (t >= observed * (1 - 1e-12)).sum()) / (1 + size))
-
-
-def normal_p_value(estimate: float, se: float) -> float:
-    """Return the two-sided p-value under a normal distribution."""
-    return float(2 * stats.norm.sf(abs(estimate) / se))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rox.core.check import Check, Verdict
 from rox.models.phrases import p_value
 from rox.models.rollout import Rollout
-from rox.models.rollout_att import CONTROLS, Control, RolloutATT, normal_p_value, rollout_att
+from rox.models.rollout_att import CONTROLS, Control, RolloutATT, rollout_att
+from rox.models.rollout_precision import normal_p_value
 from rox.numerics.aggregate import aggregate_event, aggregate_window
 from rox.numerics.did import group_time_att
 
@@ -22,12 +23,12 @@ def components(data: Rollout, att: RolloutATT, shares: Floats, *, control: Contr
     """Split the window's effect into customers kept and money per customer kept.
 
     With A the share who have not left and M the mean ratio among them, the effect is A₁M₁ − A₀M₀. The kept part is
-    (A₁ − A₀)·M₀; the rest is A₁·(M₁ − M₀). M compares people who stayed, which the roll-out itself may have changed: the
-    split explains, it does not identify.
+    (A₁ − A₀)·M₀; the rest is A₁·(M₁ − M₀). M compares people who stayed, which the roll-out itself may have changed:
+    the split explains, it does not identify.
 
     Returns:
-        One row per segment and ``all``: ``effect``, ``staying`` (effect on the share who have not left), ``staying_se``,
-        ``kept_part``, ``rest``.
+        One row per segment and ``all``: ``effect``, ``staying`` (effect on the share who have not left),
+        ``staying_se``, ``kept_part``, ``rest``.
     """
     stay = rollout_att(data, data.means(data.staying), window=att.window_months, control=control)
     treated_money, treated_stay = (_treated_level(data, each) for each in (att, stay))
@@ -64,14 +65,15 @@ def _treated_level(data: Rollout, att: RolloutATT) -> Floats:
 def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) -> tuple[pd.DataFrame, Check]:
     """Estimate the effect on the mean score of those who answered, and on how many answer, by calendar quarter.
 
-    Each place counts with the answers it gives in an average quarter. Places without answers in some quarter are left out.
-    The quarter a place starts in counts as its quarter 0. Respondents are not the population: a better experience changes
-    who answers, so this is not the effect on everybody's score, and nothing is to be divided by it.
+    Each place counts with the answers it gives in an average quarter. Places without answers in some quarter are left
+    out. The quarter a place starts in counts as its quarter 0. Respondents are not the population: a better
+    experience changes who answers, so this is not the effect on everybody's score, and nothing is to be divided by
+    it.
 
     Returns:
-        The table, with rows by quarter since the start and ``window``: ``score``, ``score_se``, ``answers_per_customer``,
-        ``answers_se``; and the check that says so (ROX-L16, or ROX-L17 when the roll-out changed how many answer). When
-        answers are too few to compare the table is empty and ROX-L18 says so.
+        The table, with rows by quarter since the start and ``window``: ``score``, ``score_se``,
+        ``answers_per_customer``, ``answers_se``; and the check that says so (ROX-L16, or ROX-L17 when the roll-out
+        changed how many answer). When answers are too few to compare the table is empty and ROX-L18 says so.
     """
     quarter_of_month = data.months.astype(int) // QUARTER
     full = [q for q in np.unique(quarter_of_month) if (quarter_of_month == q).sum() == QUARTER]
@@ -102,8 +104,8 @@ def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) ->
         )
         mean = aggregate_window(cells, first=first, last=last, random_weights=False)
     except ValueError:
-        values = {"places": int(whole.sum()), "all_places": len(data.units)}
-        return pd.DataFrame(), Check(code="ROX-L18", verdict=Verdict.NOTE, values=values)
+        few = {"places": int(whole.sum()), "all_places": len(data.units)}
+        return pd.DataFrame(), Check(code="ROX-L18", verdict=Verdict.NOTE, values=few)
     path = aggregate_event(cells, random_weights=False)
     table = pd.DataFrame(
         {
@@ -114,8 +116,8 @@ def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) ->
         },
         index=pd.Index([*(f"{int(q)}" for q in path.labels), "window"], name="quarter"),
     )
-    p = normal_p_value(mean.overall[1], mean.overall_se[1]) if mean.overall_se[1] > 0 else 1.0
-    values = {
+    p = normal_p_value(mean.overall[1], mean.overall_se[1])
+    values: dict[str, str | int | float] = {
         "score": float(mean.overall[0]),
         "se": float(mean.overall_se[0]),
         "answers": 100 * float(mean.overall[1]),
@@ -123,4 +125,4 @@ def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) ->
         "places": int(whole.sum()),
         "all_places": len(data.units),
     }
-    return table, Check(code="ROX-L16" if p >= LEVEL else "ROX-L17", verdict=Verdict.NOTE, values=values)
+    return table, Check(code="ROX-L17" if p < LEVEL else "ROX-L16", verdict=Verdict.NOTE, values=values)

@@ -1,8 +1,8 @@
 """Sample a PyMC model in the same way on every version of PyMC and ArviZ, and refuse draws that did not converge.
 
 This is the only module that knows the versions. Others take ``pymc`` from here to write a model down, and get plain
-arrays back. The sampler is always PyMC's own NUTS, compiled by numba: the default depends on what else is installed, and
-numba needs no C++ compiler.
+arrays back. The sampler is always PyMC's own NUTS, compiled by numba: the default depends on what else is installed,
+and numba needs no C++ compiler.
 """
 
 from __future__ import annotations
@@ -73,7 +73,12 @@ class Sampled:
 
     def check(self) -> Check:
         """Return the check that says the sampler converged (ROX-B03)."""
-        values = {"rhat": self.rhat, "ess": self.ess, "divergences": self.divergences, "sampler": self.sampler}
+        values: dict[str, str | int | float] = {
+            "rhat": self.rhat,
+            "ess": self.ess,
+            "divergences": self.divergences,
+            "sampler": self.sampler,
+        }
         return Check(code="ROX-B03", verdict=Verdict.STOP if self.faults else Verdict.PASS, values=values)
 
 
@@ -145,10 +150,11 @@ def _attempt(
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         trace = pymc.sample(**options)
     posterior = _dataset(trace.posterior)[list(names)]
+    statistics: Any = arviz
     return Sampled(
         draws={name: _stacked(posterior[name].to_numpy()) for name in names},
-        rhat=_extreme(arviz.rhat(posterior), np.max),
-        ess=min(_extreme(arviz.ess(posterior, method=method), np.min) for method in ("bulk", "tail")),
+        rhat=_extreme(statistics.rhat(posterior), np.max),
+        ess=min(_extreme(statistics.ess(posterior, method=method), np.min) for method in ("bulk", "tail")),
         divergences=int(np.asarray(trace.sample_stats["diverging"]).sum()),
         chains=chains,
         sampler=f"PyMC {pymc.__version__}, NUTS",

@@ -49,7 +49,7 @@ class ScoreGap:
     One row per answer; weighted least squares per segment with month effects (and unit effects if asked), controls
     known at the start and the square root of tenure where opening is known; errors CR1 by customer.
 
-    Args:
+    Attributes:
         age: Months from the answer to the outcome.
         controls: Columns to hold equal; default those the study names.
         unit_effects: Whether to compare within units only.

@@ -17,30 +17,14 @@ from rox.core.linked import Linked, month_label
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.hierarchy import Hierarchy, pool_effects
-from rox.models.parallel_trends import (
-    FEW_CLUSTERS,
-    TOO_FEW_CLUSTERS,
-    assignment_check,
-    checks_of_leads,
-    dip_check,
-    leads_table,
-)
+from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, leads_table
 from rox.models.phrases import p_value
-from rox.models.population import Population, population
+from rox.models.population import population
 from rox.models.rivals import NORMAL_90, forbidden_check, rivals, twfe_comparisons
 from rox.models.rollout import Rollout, rollout
-from rox.models.rollout_att import (
-    CONTROLS,
-    Control,
-    RolloutATT,
-    bootstrap_p_value,
-    normal_p_value,
-    placebo_p_value,
-    permuted_effects,
-    place_effects,
-    rollout_att,
-)
+from rox.models.rollout_att import CONTROLS, Control, RolloutATT, place_effects, rollout_att
 from rox.models.rollout_outcomes import components, score_effect
+from rox.models.rollout_precision import precision
 from rox.numerics.aggregate import aggregate_event
 from rox.numerics.joint import simultaneous_band
 
@@ -53,21 +37,21 @@ CONFLICT = 0.05
 class StaggeredUplift:
     """Estimate the effect of an initiative that places got one after another, on each customer's money.
 
-    Estimand: mean over months ``window`` after the start of (outcome with the initiative − outcome without), as a share
-    of the customer's own mean outcome in the ``base`` months before the first start, customers of a segment counting
-    equally, those who left counting as zero. It assumes that places that started and those that had not yet would have
-    moved alike (parallel trends of the ratio), that nobody changed behaviour before the start, and that a place does not
-    affect another. A segment's effect times the money its customers held is money.
+    Estimand: mean over months ``window`` after the start of (outcome with the initiative − outcome without), as a
+    share of the customer's own mean outcome in the ``base`` months before the first start, customers of a segment
+    counting equally, those who left counting as zero. It assumes that places that started and those that had not yet
+    would have moved alike (parallel trends of the ratio), that nobody changed behaviour before the start, and that a
+    place does not affect another. A segment's effect times the money its customers held is money.
 
-    The cohort is frozen before the first start. Group-time effects (Callaway & Sant'Anna 2021) compare each start with
-    places not yet started; ``Effect.path`` is their path by months since the start, not pooled, with the joint covariance
-    of places. ``Effect.draws`` are pooled over places and segments by a hierarchical model: a segment with few customers
-    borrows from the others, and every effect is as uncertain as the number of places demands. ``Effect.shares`` and
-    ``baseline`` describe the company's customers in the last month, as for every other model.
+    The cohort is frozen before the first start. Group-time effects (Callaway & Sant'Anna 2021) compare each start
+    with places not yet started; ``Effect.path`` is their path by months since the start, not pooled, with the joint
+    covariance of places. ``Effect.draws`` are pooled over places and segments by a hierarchical model: a segment with
+    few customers borrows from the others, and every effect is as uncertain as the number of places demands.
+    ``Effect.shares`` and ``baseline`` describe the company's customers in the last month, as for every other model.
 
-    The design is grade B: a comparison over time between places. A roll-out whose order was drawn by lot keeps B, because
-    the lot chose places and not customers' treatment. Where somebody chose the places B asks for leads that pass and could
-    have found a harmful trend, otherwise C; where nobody knows how they were chosen, C at best.
+    The design is grade B: a comparison over time between places. A roll-out whose order was drawn by lot keeps B,
+    because the lot chose places and not customers' treatment. Where somebody chose the places B asks for leads that
+    pass and could have found a harmful trend, otherwise C; where nobody knows how they were chosen, C at best.
 
     Attributes:
         initiative: Name; may be missing when the study has one.
@@ -102,9 +86,13 @@ class StaggeredUplift:
     def __post_init__(self) -> None:
         positive = ("cap", "prior_sd", "prior_between_segments", "prior_between_places")
         least = {"base": 1, "history": 1, "leads": 2, "draws": 100, "chains": 2, "placebos": 99}
-        faults = [f"{name} is {getattr(self, name):g}; needed: above 0" for name in positive if not getattr(self, name) > 0]
+        faults = [
+            f"{name} is {getattr(self, name):g}; needed: above 0" for name in positive if not getattr(self, name) > 0
+        ]
         faults += [
-            f"{name} is {getattr(self, name)}; needed: {low} or more" for name, low in least.items() if getattr(self, name) < low
+            f"{name} is {getattr(self, name)}; needed: {low} or more"
+            for name, low in least.items()
+            if getattr(self, name) < low
         ]
         if not 0 <= self.window[0] <= self.window[1]:
             faults.append(f"window is {self.window}; needed: first and last month since the start, such as (6, 11)")
@@ -129,24 +117,8 @@ class StaggeredUplift:
         att = rollout_att(cohort, cohort.means(cohort.ratio), window=self.window, control=self.control)
         people = population(cohort.panel, cohort.groups)
         pooled = self._pooled(cohort, att, generator)
-        leads = checks_of_leads(att, leads=self.leads)
-        power, p_check = self._inference(cohort, att, people.shares, generator)
-        comparisons = twfe_comparisons(cohort, att)
-        score, score_checks = self._score(data, cohort)
-        checks = (
-            *data.checks,
-            assignment_check(cohort, leads),
-            *leads,
-            dip_check(cohort, att),
-            *p_check,
-            forbidden_check(comparisons),
-            *_notes(cohort, att),
-            _conflict(att, people.shares, pooled, self.prior_sd),
-            pooled.sampled.check(),
-            *score_checks,
-        )
+        checks, tables = self._evidence(data, cohort, att, people.shares, pooled, generator)
         months, path = _path_draws(cohort, att, self.leads, len(pooled.effects), generator)
-        overall = pooled.effects @ people.shares
         return Effect(
             name="uplift",
             estimand=self._estimand(data, cohort),
@@ -162,24 +134,47 @@ class StaggeredUplift:
             counts=_counts(cohort, att),
             path=path,
             path_months=months,
-            tables={
-                "pooling": self._pooling(cohort, att, pooled, people),
-                "event_study": _event_study(cohort, att, people.shares, generator),
-                "leads": leads_table(cohort, att, leads=self.leads),
-                "rivals": rivals(
-                    cohort,
-                    att,
-                    people.shares,
-                    leads=self.leads,
-                    control=self.control,
-                    pooled=(float(overall.mean()), float(overall.std(ddof=1))),
-                ),
-                "twfe_comparisons": comparisons,
-                "components": components(cohort, att, people.shares, control=self.control),
-                "power": power,
-                **score,
-            },
+            tables=tables,
         )
+
+    def _evidence(
+        self,
+        data: Linked,
+        cohort: Rollout,
+        att: RolloutATT,
+        shares: Floats,
+        pooled: Hierarchy,
+        rng: np.random.Generator,
+    ) -> tuple[tuple[Check, ...], dict[str, pd.DataFrame]]:
+        """Run every check and make the tables."""
+        leads = checks_of_leads(att, leads=self.leads)
+        power, few = precision(cohort, att, shares, control=self.control, size=self.placebos, rng=rng)
+        comparisons = twfe_comparisons(cohort, att)
+        score, score_checks = self._score(data, cohort)
+        pooling = self._pooling(cohort, att, pooled, shares)
+        checks = (
+            *data.checks,
+            assignment_check(cohort, leads),
+            *leads,
+            dip_check(cohort, att),
+            *few,
+            forbidden_check(comparisons),
+            *_notes(data, cohort, att),
+            _conflict(pooling.iloc[-1]),
+            pooled.sampled.check(),
+            *score_checks,
+        )
+        headline = (float(pooling["pooled"].iloc[-1]), float(pooling["sd"].iloc[-1]))
+        return checks, {
+            "pooling": pooling,
+            "event_study": _event_study(cohort, att, shares, rng),
+            "leads": leads_table(cohort, att, leads=self.leads),
+            "rivals": rivals(cohort, att, shares, leads=self.leads, control=self.control, pooled=headline),
+            "twfe_comparisons": comparisons,
+            "components": components(cohort, att, shares, control=self.control),
+            "power": power,
+            **score,
+        }
 
     def _pooled(self, cohort: Rollout, att: RolloutATT, rng: np.random.Generator) -> Hierarchy:
         places = place_effects(cohort, att)
@@ -211,44 +206,14 @@ class StaggeredUplift:
             channels=frozenset({"retention", "expansion"}),
         )
 
-    def _inference(
-        self, cohort: Rollout, att: RolloutATT, shares: Floats, rng: np.random.Generator
-    ) -> tuple[pd.DataFrame, tuple[Check, ...]]:
-        """Tabulate precision, and give a p-value that holds for the number of places there are."""
-        treated, compared = int((att.members & (cohort.sizes.sum(1) > 0)).sum()), att.comparisons
-        influence = np.column_stack([att.influence, att.influence @ shares])
-        effect, se = np.append(att.estimate, att.estimate @ shares), np.sqrt((influence**2).sum(0))
-        p = np.array([normal_p_value(value, error) if error > 0 else np.nan for value, error in zip(effect, se, strict=True)])
-        checks: list[Check] = []
-        table = pd.DataFrame(
-            {"estimate": effect, "se": se, "detectable": (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * se, "p_value": p},
-            index=pd.Index([*cohort.groups, "all"], name="group"),
-        )
-        if min(treated, compared) < FEW_CLUSTERS:
-            if cohort.assigned == "random":
-                placebo = permuted_effects(cohort, att, shares, control=self.control, size=self.placebos, rng=rng)
-                few = placebo_p_value(effect[-1], placebo)
-            else:
-                few = bootstrap_p_value(effect[-1], influence[:, -1], size=self.placebos, rng=rng)
-            table.loc["all", "p_value"] = few
-            values = {"treated": treated, "compared": compared, "p": p_value(few)}
-            code = "ROX-L13" if cohort.assigned == "random" else "ROX-L14"
-            checks.append(Check(code=code, verdict=Verdict.NOTE, values=values))
-        enough = treated >= TOO_FEW_CLUSTERS
-        checks.append(
-            Check(code="ROX-L08", verdict=Verdict.PASS if enough else Verdict.DEMOTE, values={"treated": treated})
-        )
-        return table, tuple(checks)
-
     def _score(self, data: Linked, cohort: Rollout) -> tuple[dict[str, pd.DataFrame], tuple[Check, ...]]:
         if not data.score:
             return {}, ()
         table, check = score_effect(cohort, window=self.window, control=self.control)
         return ({} if table.empty else {"score": table}), (check,)
 
-    def _pooling(self, cohort: Rollout, att: RolloutATT, pooled: Hierarchy, people: Population) -> pd.DataFrame:
+    def _pooling(self, cohort: Rollout, att: RolloutATT, pooled: Hierarchy, shares: Floats) -> pd.DataFrame:
         """Tabulate prior, raw and pooled estimates; ``shrinkage`` is the weight of the common mean in a segment's."""
-        shares = people.shares
         draws = np.column_stack([pooled.effects, pooled.effects @ shares])
         influence = np.column_stack([att.influence, att.influence @ shares])
         se = np.sqrt((influence**2).sum(0))
@@ -270,25 +235,24 @@ class StaggeredUplift:
         )
 
 
-def _notes(cohort: Rollout, att: RolloutATT) -> tuple[Check, ...]:
-    """Remark on cut ratios and on starts that the window does not reach."""
-    capped = Check(
-        code="ROX-L09",
-        verdict=Verdict.NOTE if cohort.capped > CAPPED_LIMIT else Verdict.PASS,
-        values={"p": 100 * cohort.capped},
-    )
-    if not att.incomplete.size:
-        return (capped,)
-    late = ", ".join(month_label(int(start)) for start in att.incomplete)
-    places = int(np.isin(cohort.starts, att.incomplete).sum())
-    return capped, Check(code="ROX-L15", verdict=Verdict.NOTE, values={"starts": late, "places": places})
+def _notes(data: Linked, cohort: Rollout, att: RolloutATT) -> tuple[Check, ...]:
+    """Remark on cut ratios, on starts that the window does not reach, and on other initiatives at the same places."""
+    verdict = Verdict.NOTE if cohort.capped > CAPPED_LIMIT else Verdict.PASS
+    notes = [Check(code="ROX-L09", verdict=verdict, values={"p": 100 * cohort.capped})]
+    if att.incomplete.size:
+        late = ", ".join(month_label(int(start)) for start in att.incomplete)
+        places = int(np.isin(cohort.starts, att.incomplete).sum())
+        notes.append(Check(code="ROX-L15", verdict=Verdict.NOTE, values={"starts": late, "places": places}))
+    others = data.starts[data.starts["initiative"] != cohort.initiative]
+    if shared := sorted(set(others["unit"].astype(str)) & set(cohort.units)):
+        names = ", ".join(sorted(others.loc[others["unit"].isin(shared), "initiative"].unique()))
+        notes.append(Check(code="ROX-L19", verdict=Verdict.NOTE, values={"places": len(shared), "initiatives": names}))
+    return tuple(notes)
 
 
-def _conflict(att: RolloutATT, shares: Floats, pooled: Hierarchy, prior_sd: float) -> Check:
-    """Compare the raw estimate with what the prior expects of it (ROX-B01; Box 1980)."""
-    raw, error = float(att.estimate @ shares), float(((att.influence @ shares) ** 2).sum())
-    spread = float((pooled.between_groups**2).mean() * (shares**2).sum())
-    p = float(2 * stats.norm.sf(abs(raw) / np.sqrt(prior_sd**2 + spread + error)))
+def _conflict(row: pd.Series) -> Check:
+    """Compare the raw estimate for all with what the prior expects of it (ROX-B01; Box 1980)."""
+    p = float(2 * stats.norm.sf(abs(row["raw"]) / np.hypot(row["prior_sd"], row["se"])))
     return Check(code="ROX-B01", verdict=Verdict.NOTE if p < CONFLICT else Verdict.PASS, values={"p": p_value(p)})
 
 

@@ -17,7 +17,7 @@ from rox.core.returns import Return
 from rox.core.words import Language, say
 from rox.reporting import estimates
 from rox.reporting.numbers import Form, form, significant, step_of
-from rox.reporting.svg import BAND, FONT_SIZE, GAIN, INK, LOSS, MUTED, ROW_NAME, TOTAL, wrapped
+from rox.reporting.svg import BAND, FONT_SIZE, GAIN, INK, LOSS, MUTED, ROW_NAME, TOTAL, with_faces, wrapped
 
 SMALL = FONT_SIZE - 1
 LINE = 1.22 * FONT_SIZE
@@ -41,7 +41,7 @@ def waterfall(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
         text = plain.number(end) if kind == "total" else shape.number(end - start)
         _beside(ax, max(start, end), place, text, bold=kind == "total")
     _rows(ax, steps[language])
-    return _only_zero_line(ax)
+    return with_faces(_only_zero_line(ax), language)
 
 
 def distribution(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
@@ -63,9 +63,9 @@ def distribution(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_yticks([])
     ax.set_ylabel("")
     ax.set_xlabel(say("figure.npv", language))
-    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=6)
+    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
     sns.despine(ax=ax, left=True)
-    return ax
+    return with_faces(ax, language)
 
 
 def tornado(money: Return, ax: Axes, *, language: Language = "en", rows: int = 8) -> Axes:
@@ -87,9 +87,9 @@ def tornado(money: Return, ax: Axes, *, language: Language = "en", rows: int = 8
     _rows(ax, table[language])
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
         ax.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
-    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=6)
+    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
     sns.despine(ax=ax, left=True)
-    return ax
+    return with_faces(ax, language)
 
 
 def fan(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
@@ -106,7 +106,7 @@ def fan(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
     _label_ticks(ax, "money", language, "y", currency=money.case.about.currency)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax)
-    return ax
+    return with_faces(ax, language)
 
 
 def event_study(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
@@ -126,7 +126,7 @@ def event_study(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
     _label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax)
-    return ax
+    return with_faces(ax, language)
 
 
 def by_group(effect: Effect, ax: Axes, *, language: Language = "en", rows: pd.DataFrame | None = None) -> Axes:
@@ -147,12 +147,13 @@ def by_group(effect: Effect, ax: Axes, *, language: Language = "en", rows: pd.Da
         ax.plot([row["middle"]], [place], "D" if whole else "o", color=colour, markersize=6)
     _room_at_the_right(ax, rows["low"].to_numpy(), rows["high"].to_numpy())
     for place, (group, row) in enumerate(rows.iterrows()):
-        _beside(ax, row["high"], place, shape.number(row["middle"]), bold=group == EVERYONE)
+        own = estimates.form_of(effect, language, pd.DataFrame([row])) if shape.unit == "money" else shape
+        _beside(ax, row["high"], place, own.number(row["middle"]), bold=group == EVERYONE)
     _rows(ax, [estimates.group_name(str(group), language) for group in rows.index])
     _label_ticks(ax, estimates.unit_of(effect.estimand), language, "x", currency=effect.estimand.currency, signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
-    return ax
+    return with_faces(ax, language)
 
 
 def trend(rows: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
@@ -171,7 +172,7 @@ def trend(rows: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_xlim(-0.5, max(len(rows) - 0.5, 0.5))
     _label_ticks(ax, "number", language, "y")
     sns.despine(ax=ax)
-    return ax
+    return with_faces(ax, language)
 
 
 def arithmetic_form(money: Return, like: Iterable[float], language: Language, *, signed: bool = False) -> Form:
@@ -181,7 +182,7 @@ def arithmetic_form(money: Return, like: Iterable[float], language: Language, *,
 
 
 def _label_ticks(
-    ax: Axes, unit: str, language: Language, which: str, *, currency: str = "", ticks: int = 5, signed: bool = False
+    ax: Axes, unit: str, language: Language, which: str, *, currency: str = "", ticks: int = 6, signed: bool = False
 ) -> None:
     """Place round ticks and write their numbers with the digits they need."""
     axis = ax.xaxis if which == "x" else ax.yaxis

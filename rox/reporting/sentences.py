@@ -15,7 +15,7 @@ import pandas as pd
 
 from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.effect import Effect
-from rox.core.estimand import Channel, Question
+from rox.core.estimand import Channel, Estimand, Question
 from rox.core.returns import Advice, Decision, Return
 from rox.core.units import Unit
 from rox.core.words import Language, say
@@ -141,12 +141,18 @@ def finding(effect: Effect, language: Language, outcome: str) -> str:
         "outcome": say("outcome.exits", language) if is_exit else outcome,
         "amount": size if direction == "open" else size.lstrip(f"+{MINUS}"),
         "range": shape.between(row["low"], row["high"]),
-        "after": say("after", language, months=estimand.horizon) if estimand.horizon else "",
+        "after": _when(estimand, language),
     }
     if estimand.is_descriptive:
         return say(f"finding.people.{direction}", language, **words)
     verb = "open" if direction == "open" else f"{strength(effect.grade)}.{direction}"
     return say(f"finding.{verb}", language, **words)
+
+
+def _when(estimand: Estimand, language: Language) -> str:
+    if estimand.window is not None:
+        return say("after.window", language, first=estimand.window[0], last=estimand.window[1])
+    return say("after", language, months=estimand.horizon) if estimand.horizon else ""
 
 
 def grade_reasons(checks: Iterable[Check], grade: Grade, language: Language) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -18,13 +17,16 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
+
+from rox.core.words import Language
 
 INK, MUTED, RULE = "#1b2631", "#566270", "#c9d0d8"
 GAIN, LOSS, TOTAL, BAND = "#1f6f78", "#b4532a", "#2b3a67", "#dfe9ea"
 FONT_SIZE = 9.0
 FACES = "'Helvetica Neue',Arial,'PingFang SC','Microsoft YaHei','Noto Sans CJK SC','Noto Sans SC',sans-serif"
-CHINESE_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei")
+LATIN = "DejaVu Sans"
+CHINESE_FACES = ("Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei")
 INCH = 72.0
 ROW_NAME = ("axes fraction", "data")
 """Coordinates of a text that names a row at the left of a figure."""
@@ -66,13 +68,18 @@ def style() -> Any:
     }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the report's style, with whatever Chinese font this machine has; for notebooks and picture files."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    faces = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
-    with mpl.rc_context({**style(), "font.family": faces}):
-        yield
+def with_faces(ax: Axes, language: Language) -> Axes:
+    """Set Chinese labels in whatever Chinese face this machine has; English ones stay in matplotlib's own."""
+    if language == "zh":
+        installed = {font.name for font in font_manager.fontManager.ttflist}
+        _set_faces(ax, [LATIN, *(name for name in CHINESE_FACES if name in installed)])
+    return ax
+
+
+def _set_faces(ax: Axes, faces: list[str]) -> None:
+    ax.tick_params(labelfontfamily=faces)
+    for text in ax.findobj(Text):
+        text.set_fontfamily(faces)
 
 
 def inline_svg(
@@ -90,12 +97,13 @@ def inline_svg(
         description: What the figure shows, in a sentence or two.
         size: Width and height in inches.
     """
-    settings = {**style(), "svg.fonttype": "none", "svg.hashsalt": key, "font.family": ["DejaVu Sans"]}
+    settings = {**style(), "svg.fonttype": "none", "svg.hashsalt": key, "font.family": [LATIN]}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
         axes = draw(figure.add_subplot())
+        _set_faces(axes, [LATIN])
         _set_margins(figure, axes)
         page = io.StringIO()
         figure.savefig(page, format="svg", metadata={"Date": None, "Creator": None})

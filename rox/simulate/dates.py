@@ -33,8 +33,8 @@ class Dates:
         ticketed: Opening of the ticket: the complaint, or else the low answer.
         called: Call that followed the ticket.
         exited: Day of the exit, ``(customers,)``; not-a-time without one.
-        answered_by_contact: Answer of each contact of an account, ``(months, contacts)``, with ``answered`` the last one
-            of the account; nothing where customers answer for themselves.
+        answered_by_contact: Answer of each contact of an account, ``(months, contacts)``; ``answered`` is then the last
+            one of the account. Nothing where customers answer for themselves.
     """
 
     months: Array

@@ -1,4 +1,4 @@
-"""Banks of known difficulty."""
+"""Banks of known difficulty and kind."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ from typing import Any
 
 from rox.core.errors import RoxError
 from rox.simulate.config import BankConfig
-from rox.simulate.dials import Calendar, Exits, Experience, Money, Recovery, Rollout, Survey, Traits
-from rox.simulate.segments import standard_segments
+from rox.simulate.dials import (
+    Accounts,
+    Calendar,
+    Exits,
+    Experience,
+    Money,
+    Recovery,
+    Role,
+    Rollout,
+    Survey,
+    Traits,
+)
+from rox.simulate.funnel_dials import Funnel
+from rox.simulate.segments import account_segments, small_segments, standard_segments
 
 
 def _presets() -> dict[str, BankConfig]:
@@ -30,22 +42,77 @@ def _presets() -> dict[str, BankConfig]:
         survey=Survey(style_sd=0.9, by_experience=0.25, by_extremes=0.25),
         rollout=Rollout(selection="dip", direct=0.01),
     )
-    return {"easy": easy, "cmb": BankConfig(), "hard": hard}
+    return {"easy": easy, "cmb": BankConfig(), "hard": hard, "b2b": _business(), "small": _small()}
+
+
+def _business() -> BankConfig:
+    return BankConfig(
+        customers=1_200,
+        population=9_000,
+        branches=12,
+        segments=account_segments(),
+        traits=Traits(new_share=0.06, tenure=45.0, growth_mean=0.0),
+        experience=Experience(mood=0.10),
+        exits=Exits(frailty=0.3, age=0.0),
+        rollout=Rollout(effects=(1.1, 0.9, 0.7)),
+        calendar=Calendar(promotion_rate=0.0),
+        accounts=Accounts(
+            roles=(
+                Role(name="user", weight=0.25, least=1, most=3, experience=0.2, response=0.4),
+                Role(name="buyer", weight=0.30, experience=-0.3),
+                Role(name="decision_maker", weight=0.45, least=1, most=2, response=-0.7),
+            )
+        ),
+        funnel=Funnel(applicants=6_000),
+    )
+
+
+def _small() -> BankConfig:
+    return BankConfig(
+        customers=300,
+        population=300,
+        branches=2,
+        segments=small_segments(),
+        traits=Traits(growth_mean=0.0),
+        rollout=Rollout(starts=(18,), effects=(1.2,), ramp=3),
+        funnel=Funnel(applicants=600),
+    )
 
 
 def preset(name: str = "cmb", **changes: Any) -> BankConfig:
-    """Give a bank of known difficulty.
+    """Give a bank of known difficulty or kind.
 
-    ``easy`` has no confounding, no answering style, a response that ignores experience, and a straight line from
-    experience to money. ``cmb`` is tuned to the two published statements of China Merchants Bank and to its wealth
-    pyramid. ``hard`` makes every difficulty of ``cmb`` stronger, chooses the worst branches first for the roll-out and
-    lets the roll-out move money past experience. An estimator should be tried in all three: with confounding alone, two
-    wrongs can make a right.
+    ``cmb`` is tuned to the two published statements of China Merchants Bank and to its wealth pyramid; its dials are
+    the defaults. The others differ from it as follows, and in nothing else.
+
+    ``easy``, without confounding, answering habits or bends: ``segments`` (``wealth_tilt`` and ``growth_tilt`` 0),
+    ``traits.engagement_tilt`` 0, ``experience.attention`` and ``experience.mood`` 0, ``money.slope_above`` and
+    ``money.slope_below`` 1 and ``money.slope_low`` 0, ``exits.frailty`` 0, ``survey.style_sd``, ``survey.careless``,
+    ``survey.by_experience`` and ``survey.by_extremes`` 0, ``recovery.selection`` 0,
+    ``calendar.promotion_experience`` 0.
+
+    ``hard``, with every difficulty stronger: ``segments`` (``growth_tilt`` up to 1.1), ``traits.engagement_tilt`` 0.5,
+    ``experience.attention`` 2, ``survey.style_sd`` 0.9, ``survey.by_experience`` and ``survey.by_extremes`` 0.25,
+    ``rollout.selection`` by the worst recent branches, ``rollout.direct`` 0.01: the roll-out moves money past
+    experience.
+
+    ``b2b``, a bank of 9,000 business accounts, of which the extract holds 1,200 (``customers``, ``population``): few,
+    large and long-lived (``segments``, ``traits.new_share`` 0.06, ``traits.tenure`` 45, ``traits.growth_mean`` 0,
+    ``exits.frailty`` 0.3, ``exits.age`` 0), in 12 service centres (``branches``, ``rollout.effects`` 1.1, 0.9 and 0.7),
+    with little mood and no promotions (``experience.mood`` 0.1, ``calendar.promotion_rate`` 0). Three to six contacts
+    answer for an account (``accounts.roles``): users answer most and decide least. ``funnel.applicants`` is 6,000.
+
+    ``small``, a company with 300 customers, all of them in the extract (``customers``, ``population``), in two segments
+    (``segments``) and on two sites, one of which is refitted (``branches``, ``rollout.starts`` 18, ``rollout.effects``
+    1.2, ``rollout.ramp`` 3), without a common downward drift (``traits.growth_mean`` 0). ``funnel.applicants`` is 600.
+
+    An estimator should be tried in ``easy``, ``cmb`` and ``hard``: with confounding alone, two wrongs can make a right.
 
     Args:
-        name: ``easy``, ``cmb`` or ``hard``.
+        name: ``easy``, ``cmb``, ``hard``, ``b2b`` or ``small``.
         **changes: Fields of ``BankConfig``. For a group, a mapping changes single dials and leaves the others:
-            ``preset("hard", customers=5_000, rollout={"selection": "trend"})``.
+            ``preset("hard", customers=5_000, rollout={"selection": "trend"})``. Where the extract is the whole bank, as
+            in ``small``, a change of ``customers`` changes ``population`` too.
 
     Raises:
         RoxError: Unknown preset or dial, or dials out of range; all of them are listed.
@@ -60,6 +127,8 @@ def preset(name: str = "cmb", **changes: Any) -> BankConfig:
         key: replace(getattr(config, key), **value) if isinstance(value, Mapping) else value
         for key, value in changes.items()
     }
+    if config.population == config.customers and "customers" in made:
+        made.setdefault("population", made["customers"])
     return replace(config, **made)
 
 

@@ -1,11 +1,13 @@
 """The segments of the simulated bank and their dials.
 
 The standard five follow the published wealth pyramid of China Merchants Bank: a mean AUM of about 65,000 CNY, of which
-the two per cent from platinum upwards hold three quarters.
+the two per cent from platinum upwards hold three quarters. Those of business accounts and of the small company follow
+no published figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +88,84 @@ _DIALS: dict[str, tuple[float, ...]] = {
 }
 
 
+_ACCOUNT_NAMES = ("mid_market", "corporate", "strategic")
+_ACCOUNT_DIALS: dict[str, tuple[float, ...]] = {
+    "population_share": (0.80, 0.17, 0.03),
+    "sample_share": (0.55, 0.33, 0.12),
+    "aum_median": (3e6, 30e6, 250e6),
+    "aum_log_sd": (0.90, 0.80, 0.60),
+    "pareto_tail": (0.0, 0.0, 0.0),
+    "experience": (6.90, 6.90, 6.90),
+    "money_response": (0.070, 0.050, 0.035),
+    "voluntary_exit": (0.060, 0.035, 0.020),
+    "other_exit": (0.012, 0.006, 0.003),
+    "zero_entry": (0.002, 0.001, 0.0),
+    "invited": (0.85, 0.95, 1.0),
+    "response": (-1.40, -1.20, -1.00),
+    "attention": (0.4, 0.8, 1.2),
+    "market": (0.2, 0.2, 0.2),
+    "margin": (0.007, 0.005, 0.004),
+    "referral": (0.06, 0.06, 0.04),
+    "contacts": (1.0, 2.5, 5.0),
+    "wealth_tilt": (0.15, 0.10, 0.05),
+    "growth_tilt": (0.60, 0.50, 0.40),
+    "rollout_multiplier": (0.9, 1.0, 1.1),
+}
+_SMALL_NAMES = ("regular", "key")
+_SMALL_DIALS: dict[str, tuple[float, ...]] = {
+    "population_share": (0.80, 0.20),
+    "sample_share": (0.80, 0.20),
+    "aum_median": (40e3, 400e3),
+    "aum_log_sd": (0.80, 0.60),
+    "pareto_tail": (0.0, 0.0),
+    "experience": (7.0, 7.1),
+    "money_response": (0.090, 0.070),
+    "voluntary_exit": (0.090, 0.050),
+    "other_exit": (0.020, 0.012),
+    "zero_entry": (0.006, 0.002),
+    "invited": (1.0, 1.0),
+    "response": (-0.85, -0.60),
+    "attention": (0.3, 0.6),
+    "market": (0.3, 0.5),
+    "margin": (0.012, 0.010),
+    "referral": (0.15, 0.20),
+    "contacts": (0.30, 0.60),
+    "wealth_tilt": (0.20, 0.15),
+    "growth_tilt": (0.70, 0.60),
+    "rollout_multiplier": (1.0, 1.0),
+}
+
+
 def standard_segments(**columns: tuple[float, ...]) -> tuple[SegmentConfig, ...]:
     """Give the five standard segments.
 
     Args:
         **columns: Dials that differ from the standard, one value per segment, from mass to private-diamond.
     """
-    dials: dict[str, tuple[Any, ...]] = {"name": _NAMES, **_DIALS, **columns}
-    rows = zip(*dials.values(), strict=True)
-    return tuple(SegmentConfig(**dict(zip(dials, row, strict=True))) for row in rows)
+    return _segments(_NAMES, _DIALS, columns)
+
+
+def account_segments(**columns: tuple[float, ...]) -> tuple[SegmentConfig, ...]:
+    """Give three segments of business accounts: few, large and long-lived.
+
+    Args:
+        **columns: Dials that differ, one value per segment, from mid-market to strategic.
+    """
+    return _segments(_ACCOUNT_NAMES, _ACCOUNT_DIALS, columns)
+
+
+def small_segments(**columns: tuple[float, ...]) -> tuple[SegmentConfig, ...]:
+    """Give the two segments of a small company that knows all its customers.
+
+    Args:
+        **columns: Dials that differ, one value per segment, regular and key.
+    """
+    return _segments(_SMALL_NAMES, _SMALL_DIALS, columns)
+
+
+def _segments(
+    names: tuple[str, ...], dials: Mapping[str, tuple[float, ...]], changed: Mapping[str, tuple[float, ...]]
+) -> tuple[SegmentConfig, ...]:
+    columns: dict[str, tuple[Any, ...]] = {"name": names, **dials, **changed}
+    rows = zip(*columns.values(), strict=True)
+    return tuple(SegmentConfig(**dict(zip(columns, row, strict=True))) for row in rows)

@@ -2,47 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from math import ceil
 from pathlib import Path
 
 from rox.core.errors import DataError
 from rox.core.files import write_text
+from rox.simulate.config import BankConfig
 from rox.simulate.export import write_bank
 from rox.simulate.presets import preset
 from rox.simulate.world import simulate
 
+_OWN_DECLARATIONS = ("b2b", "small")
+_CUSTOMERS = 6_000
+_LEAST_PER_SEGMENT = 12
 
-def write_study(folder: str | Path, *, preset_name: str = "cmb", customers: int = 6_000, seed: int = 1) -> list[Path]:
+
+def write_study(
+    folder: str | Path,
+    *,
+    preset_name: str = "cmb",
+    customers: int | None = None,
+    seed: int = 1,
+    extra: Sequence[str] = (),
+) -> list[Path]:
     """Simulate a bank and write it with its study file and cases.
+
+    A bank of accounts (``b2b``) gets ``contacts.csv`` besides, a column ``contact_id`` in invitations and answers, and
+    a second study file that reads one answer per account, weighted by role.
 
     Args:
         folder: A folder that is new or empty.
-        preset_name: How hard the world is: ``easy``, ``cmb`` or ``hard``.
-        customers: Customers in the extract.
+        preset_name: What the world is like: ``easy``, ``cmb``, ``hard``, ``b2b`` or ``small``.
+        customers: Customers in the extract; by default 6,000, or 1,200 accounts, or the 300 of the small company.
         seed: Seed of the world.
+        extra: Tables wanted besides: ``funnel``, ``referrals``, ``retests``. Study files do not refer to them.
 
     Returns:
         The files written.
 
     Raises:
         DataError: The folder holds something, or there are too few customers for every segment to appear.
+        RoxError: There is no such preset or table.
     """
-    target = Path(folder)
+    target, config = Path(folder), preset(preset_name)
+    own = preset_name in _OWN_DECLARATIONS
+    size = customers if customers is not None else config.customers if own else _CUSTOMERS
+    least = ceil(_LEAST_PER_SEGMENT / min(segment.sample_share for segment in config.segments))
     faults = []
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         faults.append(f"{target} is not an empty folder; name a new one, so that nothing is overwritten")
-    if customers < 300:
-        faults.append(f"{customers} customers are too few for five segments; at least 300 are needed")
+    if size < least:
+        faults.append(f"{size} customers are too few for {len(config.segments)} segments; at least {least} are needed")
     if seed < 0:
         faults.append(f"a seed is a number from 0; got {seed}")
     if faults:
         raise DataError("The bank was not simulated.", faults)
-    written = list(write_bank(simulate(preset(preset_name, customers=customers, seed=seed)), target))
-    return [*written, *write_declarations(target)]
+    sized = preset(preset_name, customers=size, seed=seed, population=_population(config, size))
+    written = list(write_bank(simulate(sized), target, extra=extra))
+    return [*written, *write_declarations(target, preset_name=preset_name)]
 
 
-def write_declarations(folder: str | Path) -> list[Path]:
-    """Write the study file and the cases that go with a simulated bank's tables."""
-    source = files("rox.simulate") / "files"
-    names = ["study.toml", *sorted(f"cases/{each.name}" for each in (source / "cases").iterdir())]
+def _population(config: BankConfig, customers: int) -> int:
+    """Give the customers of the whole bank, more than configured where the extract asks for them."""
+    needed = max(ceil(customers * segment.sample_share / segment.population_share) for segment in config.segments)
+    return customers if config.population == config.customers else max(config.population, needed)
+
+
+def write_declarations(folder: str | Path, *, preset_name: str = "cmb") -> list[Path]:
+    """Write the study files and the cases that go with a simulated bank's tables."""
+    source: Traversable = files("rox.simulate") / "files"
+    if preset_name in _OWN_DECLARATIONS:
+        source = source / preset_name
+    names = sorted(each.name for each in source.iterdir() if each.name.endswith(".toml"))
+    names += sorted(f"cases/{each.name}" for each in (source / "cases").iterdir())
     return [write_text(Path(folder) / name, (source / name).read_text(encoding="utf-8")) for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ import pandas as pd
 
 from rox.core.errors import RoxError
 from rox.simulate.bank import Bank, Intervention
+from rox.simulate.cash import TrueReturn, expected_money, next_empty, true_return
 from rox.simulate.config import BankConfig
 from rox.simulate.draws import Array
 from rox.simulate.people import NEVER
+from rox.simulate.referrals import referral_rate
 from rox.simulate.world import simulate
 
 SAMPLE = "sample"
@@ -29,7 +31,8 @@ class Truth:
     turn of luck (Rao–Blackwell): a few exits of very wealthy clients would drown the effect. Scores are those everybody
     would give, compared among the customers who would be here without the intervention.
 
-    Every answer has a row per segment and the rows ``sample`` and ``bank``.
+    Effects per customer have a row per segment and the rows ``sample`` and ``bank``. ``money`` and ``roi`` give totals
+    of the whole bank.
 
     Attributes:
         bank: The bank with the intervention.
@@ -46,7 +49,7 @@ class Truth:
 
         Args:
             horizon: Months since the month before the start: 12 stands for twelve months under the intervention.
-            start: Month the intervention begins; by default that of the shift.
+            start: Month the intervention begins; by default that of the shift, of the first refit, or 1.
 
         Returns:
             ``customers``; ``money`` without the intervention and its ``effect``, CNY per customer; ``kept``, percentage
@@ -57,14 +60,7 @@ class Truth:
         Raises:
             RoxError: The horizon or the start lies outside the window.
         """
-        begin = max(self.bank.intervention.shift_from, self.against.intervention.shift_from) if start is None else start
-        since, at = begin - 1, begin - 1 + horizon
-        months = self.bank.config.months
-        if since < 0 or horizon < 1 or at >= months:
-            raise RoxError(
-                f"There is no month {horizon} after a start in month {begin}: the window has {months} months.",
-                ["start at 1 or later and end inside the window"],
-            )
+        since, at = self._span(horizon, start)
         mean = self._means([self._compared(self.against.active[since], since, at)]).drop(
             columns=["ratio", "ratio_gain"]
         )
@@ -74,6 +70,106 @@ class Truth:
         mean["effect_per_point"] = mean["effect"] / mean["score"]
         mean["relative_per_point"] = mean["relative"] / mean["score"]
         return mean
+
+    def money(self, horizon: int | None = None, *, start: int | None = None, newcomers: bool = False) -> pd.DataFrame:
+        """Give the extra money the bank holds, month by month: its total AUM less that of the other bank.
+
+        The population is the customers in the bank in the month before the start, each standing for as many of the bank
+        as its design weight says; who leaves counts as zero.
+
+        Args:
+            horizon: Months to follow; by default to the end of the window.
+            start: As of ``after``.
+            newcomers: Whether customers who open their account later count too.
+
+        Returns:
+            CNY by ``month``, 0 being the month before the start and 12 the one of ``after(12)``: a column per segment
+            and ``bank``, their sum.
+
+        Raises:
+            RoxError: The horizon or the start lies outside the window.
+        """
+        begin = self._begin() if start is None else start
+        since, last = self._span(self.bank.config.months - begin if horizon is None else horizon, start)
+        here = self.against.active[since] | (newcomers & ~self.against.opened[since])
+        who = np.flatnonzero(here)
+        one, other = (expected_money(bank, who, since, last) for bank in (self.bank, self.against))
+        extra, segment = (one - other) * self.bank.design_weight[who], self.bank.customers.segment[who]
+        columns = {name: extra[:, segment == k].sum(axis=1) for k, name in enumerate(self.bank.config.segment_names)}
+        columns[BANK] = extra.sum(axis=1)
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(extra), name="month"))
+
+    def roi(
+        self,
+        costs: Mapping[int, float],
+        *,
+        margin: float | Mapping[str, float] | None = None,
+        discount: float = 0.08,
+        tax: float = 0.0,
+        horizon: int | None = None,
+        start: int | None = None,
+        newcomers: bool = False,
+    ) -> TrueReturn:
+        """Give the true return of the intervention, by the conventions of a business case.
+
+        What the extra money earns in month ``j`` is ``margin / 12`` times it, discounted by
+        ``(1 + discount) ** (j / 12)``; month 0 is the month before the start, so its costs are not discounted.
+
+        Args:
+            costs: Money spent by month, CNY: ``{0: 4e6, 1: 4e6}``.
+            margin: Yearly income per unit of money, for all or by segment; by default what the bank's segments earn.
+            discount: Rate a year.
+            tax: Share of benefit less cost.
+            horizon: As of ``money``.
+            start: As of ``after``.
+            newcomers: As of ``money``.
+
+        Raises:
+            RoxError: Costs, margins, rates or months that do not fit; all of them are listed.
+        """
+        extra = self.money(horizon, start=start, newcomers=newcomers)
+        if margin is None:
+            margin = {segment.name: segment.margin for segment in self.bank.config.segments}
+        elif not isinstance(margin, Mapping):
+            margin = dict.fromkeys(self.bank.config.segment_names, float(margin))
+        return true_return(extra, costs, margin, discount=discount, tax=tax)
+
+    def referrals(self, horizon: int, *, start: int | None = None) -> pd.DataFrame:
+        """Give the referrals the intervention adds in the months up to a horizon.
+
+        The population is that of ``after``; chances of a referral are averaged, not counted.
+
+        Args:
+            horizon: As of ``after``.
+            start: As of ``after``.
+
+        Returns:
+            Per customer: ``referrals`` without the intervention, ``extra`` ones, ``new_customers``, those of the extra
+            ones who open an account, and ``incremental``, those who would not have come anyway.
+
+        Raises:
+            RoxError: The horizon or the start lies outside the window.
+        """
+        since, last = self._span(horizon, start)
+        who, months = np.flatnonzero(self.against.active[since]), slice(since + 1, last + 1)
+        made = []
+        for bank in (self.bank, self.against):
+            stays = np.exp(bank.log_survival[months][:, who] - bank.log_survival[since, who])
+            made.append((referral_rate(bank, months, who) * stays).sum(axis=0))
+        dials = self.bank.config.referrals
+        extra = made[0] - made[1]
+        columns = {
+            "referrals": made[1],
+            "extra": extra,
+            "new_customers": dials.conversion * extra,
+            "incremental": (1 - dials.displacement) * dials.conversion * extra,
+        }
+        rows = pd.DataFrame(columns, index=who)
+        answers = {
+            name: {column: float(np.average(rows[column], weights=weight)) for column in rows}
+            for name, weight in self._groups(rows.index.to_numpy())
+        }
+        return pd.DataFrame.from_dict(answers, orient="index")
 
     def rollout(self, *, window: tuple[int, int] = (6, 11), reference: int = 3, cap: float = 3.0) -> pd.DataFrame:
         """Give the average effect of the roll-out on the refitted, over a window of months since the refit.
@@ -137,6 +233,36 @@ class Truth:
 
         return self._means(list(cases())).drop(columns="retained")
 
+    def _begin(self) -> int:
+        """Give the first month in which the two banks may differ."""
+        one, other = self.bank.intervention, self.against.intervention
+        begins = []
+        if (one.shift, one.shift_from) != (other.shift, other.shift_from):
+            begins += [each.shift_from for each in (one, other) if each.shift]
+        if one.rollout != other.rollout:
+            begins += self.bank.config.rollout.starts[:1]
+        if one.recovery != other.recovery:
+            begins.append(1)
+        return min(begins, default=1)
+
+    def _span(self, horizon: int, start: int | None) -> tuple[int, int]:
+        """Give the month before the start and the month of the horizon."""
+        begin = self._begin() if start is None else start
+        since, at, months = begin - 1, begin - 1 + horizon, self.bank.config.months
+        if since < 0 or horizon < 1 or at >= months:
+            raise RoxError(
+                f"There is no month {horizon} after a start in month {begin}: the window has {months} months.",
+                ["start at 1 or later and end inside the window"],
+            )
+        return since, at
+
+    def _groups(self, who: Array) -> Iterator[tuple[str, Array]]:
+        """Iterate over the segments there are, the sample and the bank, with the weight of each of some customers."""
+        segment = self.bank.customers.segment[who]
+        groups = {name: (segment == k) * 1.0 for k, name in enumerate(self.bank.config.segment_names)}
+        groups |= {SAMPLE: np.ones(len(who)), BANK: self.bank.design_weight[who]}
+        return ((name, weight) for name, weight in groups.items() if weight.any())
+
     def _compared(
         self, here: Array, since: int, at: int, *, before: Array | None = None, cap: float = np.inf
     ) -> pd.DataFrame:
@@ -161,13 +287,8 @@ class Truth:
     def _means(self, cases: list[pd.DataFrame]) -> pd.DataFrame:
         """Average cases by segment, over the sample and over the bank; scores by who would still be here."""
         rows = pd.concat(cases)
-        segment = self.bank.customers.segment[rows.index]
-        groups = {name: (segment == k) * 1.0 for k, name in enumerate(self.bank.config.segment_names)}
-        groups |= {SAMPLE: np.ones(len(rows)), BANK: self.bank.design_weight[rows.index]}
         answers = {}
-        for name, weight in groups.items():
-            if weight.sum() == 0:
-                continue
+        for name, weight in self._groups(rows.index.to_numpy()):
             staying = weight * rows["stays"].to_numpy()
             means = {
                 column: float(np.average(rows[column], weights=staying if column in ("score", "nps") else weight))
@@ -185,7 +306,7 @@ class _Path:
         held: Expected balance of a customer who stays, CNY.
         stays: Probability of being in the bank.
         score: The answer the customer would give.
-        recommends: 100 for a promoter, -100 for a detractor.
+        recommends: 100 for a promoter, -100 for a detractor; the mean answer of an account's contacts is rounded.
     """
 
     held: Array
@@ -197,13 +318,13 @@ class _Path:
     def of(cls, bank: Bank, who: Array, since: int, at: int) -> _Path:
         empty = bank.empty[since, who].astype(float)
         for month in range(since + 1, at + 1):
-            empty = empty * (1 - bank.config.money.zero_leave) + (1 - empty) * bank.empty_entry[month, who]
+            empty = next_empty(bank, who, empty, month)
         score = bank.score[at, who].astype(float)
         return cls(
             held=bank.balance[at, who] * (1 - empty),
             stays=np.exp(bank.log_survival[at, who] - bank.log_survival[since, who]),
             score=score,
-            recommends=100.0 * (score >= 9) - 100.0 * (score <= 6),
+            recommends=100.0 * (np.rint(score) >= 9) - 100.0 * (np.rint(score) <= 6),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rox.core.case import Assumption, Case, Cost
 from rox.core.declared import Wording
@@ -143,23 +144,29 @@ def _shape() -> Iterator[Line]:
 
 
 def _benefits(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) -> Iterator[Line]:
+    rows = [(effect, place, group) for effect in effects for place, group in enumerate(groups, start=1)]
+    named = {group: {table: _input_of(case, table, group, groups) for table in GROUP_TABLES} for group in groups}
+    which = {
+        effect.name: Wording(en=effect.name, zh=effect.name) if len(effects) > 1 else NO_WORDS for effect in effects
+    }
+    for effect, place, group in rows:
+        for line in _extra_money(effect, named[group], place):
+            yield replace(line, group=group, text=which[effect.name])
     incomes = []
-    for effect in effects:
-        for place, group in enumerate(groups, start=1):
-            named = {table: f"{table}_{suffix_of(case, table, group, groups)}" for table in GROUP_TABLES}
-            yield from _extra_money(effect, named, place, group)
-            income = f"income_{effect.name}_{place}"
-            yield Line(
-                name=income,
-                word="line.income",
-                group=group,
-                unit="money",
-                section="section.income",
-                formula=f"extra_{effect.name}_{place} * {named['margin']} / year",
-            )
-            incomes.append(income)
+    for effect, place, group in rows:
+        line = Line(
+            name=f"income_{effect.name}_{place}",
+            word="line.income",
+            group=group,
+            text=which[effect.name],
+            unit="money",
+            section="section.income",
+            formula=f"extra_{effect.name}_{place} * {named[group]['margin']} / year",
+        )
+        incomes.append(line.name)
+        yield line
     for key, benefit in case.benefits.items():
-        yield Line(
+        line = Line(
             name=f"income_{key}",
             word="line.benefit",
             text=benefit.label,
@@ -167,55 +174,38 @@ def _benefits(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) ->
             section="section.income",
             formula=f"benefit_{key} * when_benefit_{key}",
         )
-        incomes.append(f"income_{key}")
+        incomes.append(line.name)
+        yield line
     yield Line(
         name="benefit", word="line.benefit_total", unit="money", section="section.income", formula=" + ".join(incomes)
     )
 
 
-def _extra_money(effect: Effect, named: dict[str, str], place: int, group: str) -> Iterator[Line]:
+def _input_of(case: Case, table: str, group: str, groups: tuple[str, ...]) -> str:
+    return f"{table}_{suffix_of(case, table, group, groups)}"
+
+
+def _extra_money(effect: Effect, named: Mapping[str, str], place: int) -> Iterator[Line]:
     """Lines from people to extra money held, by the unit of the effect."""
     name = effect.name
     per_point = "" if effect.estimand.dose is Dose.INITIATIVE else " * lift"
     moved = f"effect_{name}_{place} * evidence_{name}{per_point} * shape"
+    stays = f"1 - {named['attrition']}"
+    stay, kept = f"stay_{name}_{place}", f"kept_{name}_{place}"
     if effect.estimand.unit is Unit.LOG_HAZARD:
-        leaving = f"(1 - {named['attrition']}) ** (EXP({moved}) / year)"
-        yield Line(
-            name=f"stay_{name}_{place}",
-            word="line.stay_without",
-            unit="share",
-            formula=f"(1 - {named['attrition']}) ** (month / year)",
-            group=group,
-            section="section.effect",
-        )
-        yield Line(
-            name=f"kept_{name}_{place}",
-            word="line.stay_with",
-            unit="share",
-            formula=f"IF(month == 0, 1, PREV(kept_{name}_{place}) * {leaving})",
-            group=group,
-            section="section.effect",
-        )
-        money = f"{named['people']} * {named['balance']} * (kept_{name}_{place} - stay_{name}_{place})"
+        yield _effect_line(stay, "line.stay_without", "share", f"({stays}) ** (month / year)")
+        leaving = f"({stays}) ** (EXP({moved}) / year)"
+        yield _effect_line(kept, "line.stay_with", "share", f"IF(month == 0, 1, PREV({kept}) * {leaving})")
+        money = f"{named['people']} * {named['balance']} * ({kept} - {stay})"
     else:
-        yield Line(
-            name=f"stay_{name}_{place}",
-            word="line.stay",
-            unit="share",
-            formula=f"(1 - {named['attrition']}) ** (MAX(0, month - seen_{name}) / year)",
-            group=group,
-            section="section.effect",
-        )
+        yield _effect_line(stay, "line.stay", "share", f"({stays}) ** (MAX(0, month - seen_{name}) / year)")
         base = f"{named['people']} * {named['balance']}" if effect.estimand.unit is Unit.RATIO else named["people"]
-        money = f"{base} * {moved} * stay_{name}_{place}"
-    yield Line(
-        name=f"extra_{name}_{place}",
-        word="line.extra",
-        unit="money",
-        formula=money,
-        group=group,
-        section="section.effect",
-    )
+        money = f"{base} * {moved} * {stay}"
+    yield _effect_line(f"extra_{name}_{place}", "line.extra", "money", money)
+
+
+def _effect_line(name: str, word: str, unit: str, formula: str) -> Line:
+    return Line(name=name, word=word, unit=unit, section="section.effect", formula=formula)
 
 
 def _flow_lines(case: Case) -> Iterator[Line]:

@@ -126,13 +126,17 @@ def test_every_key_the_code_asks_for_is_there() -> None:
 
 
 def test_no_entry_is_left_over() -> None:
+    """An entry is used where its key is a string of the code, fits an f-string, or is named in a message to users."""
     whole, patterns = strings()
     starts = prefixes()
 
     def is_used(key: str) -> bool:
         bare = key.removesuffix(".pass").removesuffix(".one")
         shorter = {bare.removeprefix(start) for start in starts} | {key.removeprefix(start) for start in starts}
-        return any(each in whole or any(re.fullmatch(pattern, each) for pattern in patterns) for each in shorter)
+        named = any(f"'{bare}'" in text or f'"{bare}"' in text for text in whole)
+        return named or any(
+            each in whole or any(re.fullmatch(pattern, each) for pattern in patterns) for each in shorter
+        )
 
     assert [key for key in catalogue() if not is_used(key)] == []
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -141,16 +142,7 @@ def sample() -> Linked:
 
 
 @pytest.fixture(scope="session")
-def bank_linked(bank: Callable[[], object]) -> Linked:
-    """The bundled bank, linked."""
-    tables = rox.load(rox.read_study(bank))
-    data = rox.link(tables, score="nps", outcome="aum")
-    frame = data.frame()
-    return linked_like(data, frame)
-
-
-def linked_like(data: Linked, frame: pd.DataFrame) -> Linked:
-    """The same link with its panel held in memory."""
-    from dataclasses import replace
-
-    return replace(data, panel=frame, fetch=lambda rows: rows.copy())
+def bank_linked(bank: Path) -> Linked:
+    """The bundled bank, linked, its panel held in memory."""
+    data = rox.link(rox.load(rox.read_study(bank)), score="nps", outcome="aum")
+    return replace(data, panel=data.frame(), fetch=lambda rows: rows.copy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import START, check, leaving_panel, linked_from
 from statsmodels.duration.hazard_regression import PHReg
 
 from rox.core.check import Verdict
@@ -17,6 +16,7 @@ from rox.models.cox import cox, score_residuals
 from rox.models.episodes import at_risk, joined, split
 from rox.models.population import population
 from rox.models.survival import survival_table
+from tests.models.conftest import START, check, leaving_panel, linked_from
 
 
 class TestPublished:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import START, answered_panel, check, linked_from
 from linearmodels import PanelOLS
 
 from rox.core.check import Verdict
@@ -15,6 +14,7 @@ from rox.models.panel_fe import PanelFE, within_slope
 from rox.models.reliability import answer_reliability
 from rox.models.score_gap import ScoreGap
 from rox.numerics.panel import within_regression
+from tests.models.conftest import START, answered_panel, check, linked_from
 
 
 def as_answers(frame: pd.DataFrame, *, customer: str, month: str, outcome: str, score: str) -> pd.DataFrame:
@@ -125,9 +125,17 @@ class TestPanel:
         effect = PanelFE().fit(linked_from(frame[frame["customer"].isin(keep)]), rng=1)
         assert check(effect, "ROX-A03").verdict is Verdict.PASS
 
+    def test_a_segment_whose_answers_never_move_is_left_out(self):
+        frame = answered_panel(300, 5, seed=6)
+        still = (frame["segment"] == "b") & (frame["customer"] > 9) & frame["score"].notna()
+        frame.loc[still, "score"] = (frame["customer"] % 11).astype(float)
+        effect = PanelFE().fit(linked_from(frame), rng=1)
+        assert effect.groups == ("a",)
+        assert "b (<10)" in check(effect, "ROX-A06").sentence()
+
     def test_nobody_answered_twice(self):
         frame = answered_panel(200, 1, seed=6, every=2)
-        with pytest.raises(FitError, match="No customer answered twice"):
+        with pytest.raises(FitError, match="No customer gave two different answers"):
             PanelFE().fit(linked_from(frame), rng=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -48,6 +48,18 @@ INPUT_UNITS = (
 def books(money: Return, tmp_path_factory: pytest.TempPathFactory) -> dict[Language, Path]:
     folder = tmp_path_factory.mktemp("workbook")
     return {each: write_workbook(money, folder / f"{each}.xlsx", language=each) for each in LANGUAGES}
+
+
+@pytest.fixture(scope="module")
+def light(returns: Callable[..., Return]) -> Return:
+    """A return of few draws, whose file is quickly read and written."""
+    return returns(draws=200)
+
+
+@pytest.fixture(scope="module")
+def light_books(light: Return, tmp_path_factory: pytest.TempPathFactory) -> dict[Language, Path]:
+    folder = tmp_path_factory.mktemp("light")
+    return {each: write_workbook(light, folder / f"{each}.xlsx", language=each) for each in LANGUAGES}
 
 
 def sheet(book: Workbook, key: str, language: Language = "en") -> Worksheet:
@@ -355,13 +367,15 @@ CHANGES: Mapping[str, Mapping[str, float]] = {
 
 
 @pytest.mark.office
-def test_changed_inputs_give_what_python_gives(books: dict[Language, Path], money: Return, tmp_path: Path) -> None:
-    paths = [flexed(money, books["en"], tmp_path / f"{name}.xlsx", each) for name, each in CHANGES.items()]
+def test_changed_inputs_give_what_python_gives(
+    light_books: dict[Language, Path], light: Return, tmp_path: Path
+) -> None:
+    paths = [flexed(light, light_books["en"], tmp_path / f"{name}.xlsx", each) for name, each in CHANGES.items()]
     rates = {}
     for (name, changed), copy in zip(CHANGES.items(), recalculated(tmp_path, *paths), strict=True):
         book = openpyxl.load_workbook(copy, data_only=True)
-        wanted = run(money, changed)
-        assert_same(calculated(book, money), wanted)
+        wanted = run(light, changed)
+        assert_same(calculated(book, light), wanted)
         flag = say("workbook.flag.alert", n="1")[:20]
         assert sheet(book, "checks")["A3"].value.startswith(flag), name
         assert say("workbook.summary.changed") in [row[0].value for row in sheet(book, "summary").iter_rows()]
@@ -372,30 +386,32 @@ def test_changed_inputs_give_what_python_gives(books: dict[Language, Path], mone
 
 
 @pytest.mark.office
-def test_later_costs_and_broken_cells_are_noticed(books: dict[Language, Path], money: Return, tmp_path: Path) -> None:
-    last, name = 5 + money.ledger.horizon, "when_cost_building"
-    later = openpyxl.load_workbook(books["en"])
+def test_later_costs_and_broken_cells_are_noticed(
+    light_books: dict[Language, Path], light: Return, tmp_path: Path
+) -> None:
+    last, name = 5 + light.ledger.horizon, "when_cost_building"
+    later = openpyxl.load_workbook(light_books["en"])
     row = next(row for row in sheet(later, "calc").iter_rows() if row[last + 2].value == name)
     row[5].value, row[5 + 4].value = 0, 1
-    broken = openpyxl.load_workbook(books["en"])
+    broken = openpyxl.load_workbook(light_books["en"])
     cost = next(row for row in sheet(broken, "calc").iter_rows() if row[last + 2].value == "net")
     cost[5 + 7].value = 1e6
     paths = [saved(later, tmp_path / "later.xlsx"), saved(broken, tmp_path / "broken.xlsx")]
     moved, wrong = (openpyxl.load_workbook(copy, data_only=True) for copy in recalculated(tmp_path, *paths))
-    months = [0.0] * (money.ledger.horizon + 1)
+    months = [0.0] * (light.ledger.horizon + 1)
     months[4] = 1.0
-    ledger = replace(money.ledger, schedules={**money.ledger.schedules, name: tuple(months)})
-    assert_same(calculated(moved, money), {line.name: found[0] for line, found in ledger.run(ledger.point)})
+    ledger = replace(light.ledger, schedules={**light.ledger.schedules, name: tuple(months)})
+    assert_same(calculated(moved, light), {line.name: found[0] for line, found in ledger.run(ledger.point)})
     assert sheet(moved, "about")["A3"].value == say("workbook.flag.alert", n=1)
     assert str(sheet(wrong, "about")["A3"].value).startswith(say("workbook.flag.fail", n="")[:6])
 
 
 @pytest.mark.office
-def test_the_unit_switch_scales_the_summary(books: dict[Language, Path], money: Return, tmp_path: Path) -> None:
+def test_the_unit_switch_scales_the_summary(light_books: dict[Language, Path], light: Return, tmp_path: Path) -> None:
     units = {"元": 1.0, "亿元": 1e8}
     paths = []
     for place, unit in enumerate(units):
-        book = openpyxl.load_workbook(books["zh"])
+        book = openpyxl.load_workbook(light_books["zh"])
         where, at = book.defined_names["unit_name"].attr_text.split("!")
         book[where.strip("'")][at.replace("$", "")].value = unit
         paths.append(saved(book, tmp_path / f"unit{place}.xlsx"))
@@ -403,8 +419,8 @@ def test_the_unit_switch_scales_the_summary(books: dict[Language, Path], money: 
         rows = sheet(openpyxl.load_workbook(copy, data_only=True), "summary", "zh").iter_rows(values_only=True)
         row = next(row for row in rows if row[0] == say("line.npv", "zh"))
         assert row[1] == unit
-        assert row[2] == pytest.approx(money.headline["npv"] / factor, rel=1e-9)
-        assert row[5] == pytest.approx(money.decision.npv / factor, rel=0.01)
+        assert row[2] == pytest.approx(light.headline["npv"] / factor, rel=1e-9)
+        assert row[5] == pytest.approx(light.decision.npv / factor, rel=0.01)
 
 
 # ---- the bundled cases

@@ -21,11 +21,12 @@ from rox.reporting.svg import inline_svg
 
 VERDICTS: dict[Verdict, tuple[str, Tone]] = {
     Verdict.PASS: ("✓", "good"),
-    Verdict.NOTE: ("i", "quiet"),
+    Verdict.NOTE: ("○", "quiet"),
     Verdict.DEMOTE: ("▼", "warn"),
     Verdict.STOP: ("✕", "bad"),
 }
 POOLING = ("raw", "pooled")
+NORMAL_90 = 1.6449
 
 
 def evidence(request: Request) -> Part:
@@ -51,10 +52,12 @@ def _effect(request: Request, effect: Effect, place: int) -> Iterator[Block]:
     yield _facts(request, effect)
     if effect.path is not None:
         yield _event_study(request, effect, place)
-    if len(effect.groups) > 1:
+    if np.ptp(effect.draws, axis=1).any():
         yield _by_segment(request, effect, place)
     if POOLING[0] in effect.tables.get("pooling", pd.DataFrame()):
         yield _pooling(request, effect)
+    if "word" in effect.tables.get("rivals", pd.DataFrame()):
+        yield _other_ways(request, effect)
     if estimates.converts(effect):
         yield _units(request, effect)
     yield checks_table(request, effect.checks)
@@ -140,7 +143,8 @@ def _by_segment(request: Request, effect: Effect, place: int) -> Figure:
             lines.append((name, Cell(few, "quiet"), Cell(few, "quiet"), Cell(few, "quiet")))
             continue
         customers = "" if group == EVERYONE and hidden.any() else count(row["customers"], language)
-        lines.append((name, customers, shape.number(row["middle"]), shape.between(row["low"], row["high"])))
+        own = estimates.form_of(effect, language, pd.DataFrame([row])) if shape.unit == "money" else shape
+        lines.append((name, customers, own.number(row["middle"]), own.span(row["low"], row["high"])))
     return Figure(
         svg=inline_svg(
             lambda ax: figures.by_group(effect, ax, language=language, rows=shown),
@@ -169,10 +173,10 @@ def _pooling(request: Request, effect: Effect) -> Table:
     """Put each segment's own estimate beside the pooled one."""
     language, table = request.language, effect.tables["pooling"]
     names = [name for name in POOLING if name in table]
-    values = estimates.amounts(table[names].to_numpy(dtype=float), effect.estimand)
-    unit = estimates.unit_of(effect.estimand)
-    shape = form(unit, language, like=values.ravel(), currency=effect.estimand.currency, signed=True)
-    small = [group for group, n in effect.baseline["customers"].items() if n < request.least]
+    values = table[names].to_numpy(dtype=float)
+    unit, currency = estimates.unit_of(effect.estimand), effect.estimand.currency
+    shape = form(unit, language, like=values.ravel(), currency=currency, signed=True)
+    few = [group for group, n in effect.baseline["customers"].items() if n < request.least]
     return Table(
         caption=request.say("pooling.caption"),
         columns=(
@@ -180,12 +184,35 @@ def _pooling(request: Request, effect: Effect) -> Table:
             *(Column(request.say(f"pooling.{name}"), "number") for name in names),
         ),
         rows=tuple(
-            (group_name(str(group), language), *(shape.number(value) for value in row))
-            for group, row in zip(table.index, values, strict=True)
-            if group not in small
+            (group_name(str(group), language), *map(shape.number, row))
+            for group, row in zip(table.index, values.tolist(), strict=True)
+            if group not in few
         ),
         note=request.say("pooling.note"),
         folded=True,
+    )
+
+
+def _other_ways(request: Request, effect: Effect) -> Table:
+    """Show what the same data say when they are read in other ways."""
+    table = effect.tables["rivals"]
+    half = NORMAL_90 * table["se"]
+    rows = pd.DataFrame(
+        {"middle": table["estimate"], "low": table["estimate"] - half, "high": table["estimate"] + half}
+    )
+    shape = estimates.form_of(effect, request.language, rows)
+    return Table(
+        caption=request.say("ways.caption"),
+        columns=(
+            Column(request.say("column.way")),
+            Column(request.say("column.estimate"), "number"),
+            Column(request.say("column.range"), "number"),
+        ),
+        rows=tuple(
+            (request.say(str(word)), shape.number(row["middle"]), shape.span(row["low"], row["high"]))
+            for word, (_, row) in zip(table["word"], rows.iterrows(), strict=True)
+        ),
+        note=request.say("ways.note"),
     )
 
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import multivariate_normal, norm
+
+from rox.models.hierarchy import Hierarchy, independent_form, pool_effects
+
+Floats = NDArray[np.float64]
+PRIOR, BETWEEN, SHOCK = 0.10, 0.05, 0.05
+
+
+def small_rollout(seed: int = 1) -> tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Estimates of 20 places and 3 segments whose errors share the segments' comparison places."""
+    rng = np.random.default_rng(seed)
+    group, cluster = np.tile(np.arange(3), 20), np.repeat(np.arange(20), 3)
+    covariance = np.diag(0.09 / np.array([50.0, 20.0, 5.0])[group]) + 1e-4 * (group[:, None] == group)
+    truth = np.array([0.06, 0.03, 0.00])[group] + 0.02 * rng.standard_normal(20)[cluster]
+    return truth + np.linalg.cholesky(covariance) @ rng.standard_normal(60), covariance, group, cluster
+
+
+def exact(
+    estimate: Floats, covariance: Floats, group: NDArray[np.int64], cluster: NDArray[np.int64]
+) -> Hierarchy | Any:
+    """Mean and covariance of the posterior by quadrature over both spreads, everything else being normal."""
+    design, places = np.eye(group.max() + 1)[group], np.eye(cluster.max() + 1)[cluster]
+    weights, means, variances = [], [], []
+    for shock in (np.arange(60) + 0.5) * SHOCK / 15:
+        error = covariance + shock**2 * places @ places.T
+        precision = design.T @ np.linalg.solve(error, design)
+        score = design.T @ np.linalg.solve(error, estimate)
+        for between in (np.arange(60) + 0.5) * BETWEEN / 15:
+            prior = PRIOR**2 + between**2 * np.eye(design.shape[1])
+            posterior = np.linalg.inv(np.linalg.inv(prior) + precision)
+            means.append(posterior @ score)
+            variances.append(posterior)
+            marginal = multivariate_normal.logpdf(estimate, cov=error + design @ prior @ design.T)
+            weights.append(marginal + norm.logpdf(shock, 0, SHOCK) + norm.logpdf(between, 0, BETWEEN))
+    weight = np.exp(np.array(weights) - max(weights))
+    weight /= weight.sum()
+    mean = weight @ np.array(means)
+    spread = np.array(means) - mean
+    return mean, np.einsum("w,wij->ij", weight, np.array(variances)) + (spread.T * weight) @ spread
+
+
+@pytest.fixture(scope="module")
+def pooled() -> Hierarchy:
+    estimate, covariance, group, cluster = small_rollout()
+    return pool_effects(
+        estimate, covariance, group, cluster=cluster, prior_sd=PRIOR, group_sd=BETWEEN, cluster_sd=SHOCK, rng=2
+    )
+
+
+@pytest.mark.slow
+def test_agrees_with_quadrature(pooled: Hierarchy) -> None:
+    mean, covariance = exact(*small_rollout())
+    sd = np.sqrt(np.diag(covariance))
+    noise = sd / np.sqrt(pooled.sampled.ess)
+    assert (np.abs(pooled.effects.mean(0) - mean) < 4 * noise).all()
+    np.testing.assert_allclose(pooled.effects.std(0), sd, rtol=0.1)
+    found = np.corrcoef(pooled.effects.T)
+    np.testing.assert_allclose(found, covariance / np.outer(sd, sd), atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_segment_with_few_customers_is_drawn_to_the_mean_more(pooled: Hierarchy) -> None:
+    assert (np.diff(pooled.shrinkage) > 0).all()
+    assert ((pooled.shrinkage > 0) & (pooled.shrinkage < 1)).all()
+    assert pooled.effects.shape == (4000, 3)
+    assert (pooled.between_groups >= 0).all()
+    assert (pooled.between_clusters >= 0).all()
+
+
+@pytest.mark.slow
+def test_eight_schools_have_the_published_posterior(
+    parity: Callable[[str], tuple[Path, dict[str, dict[str, Any]]]],
+) -> None:
+    folder, published = parity("h01_eight_schools")
+    schools = pd.read_csv(folder / "schools.csv")
+    found = pool_effects(
+        schools["y"], schools["se"] ** 2, schools["school"], prior_sd=5, group_sd=5, heavy_tails=True, rng=8
+    )
+    for name, draws in (("mu", found.mean), ("tau", found.between_groups), ("theta", found.effects)):
+        mean, sd = (np.asarray(published[f"pdb.{name}.{what}"]["value"]) for what in ("mean", "sd"))
+        assert (np.abs(draws.mean(0) - mean) < 4 * sd / np.sqrt(found.sampled.ess)).all(), name
+        np.testing.assert_allclose(draws.std(0), sd, rtol=0.1, err_msg=name)
+
+
+def test_one_group_has_no_spread_between_groups() -> None:
+    estimate, error = np.array([0.2, 0.1, 0.3]), np.array([0.01, 0.02, 0.01])
+    found = pool_effects(estimate, error, ["all"] * 3, prior_sd=0.5, group_sd=0.05, rng=1)
+    precision = (1 / error).sum() + 1 / 0.25
+    assert found.effects[:, 0] == pytest.approx(found.mean)
+    assert found.effects.mean() == pytest.approx((estimate / error).sum() / precision, abs=4 * precision**-0.5 / 20)
+    assert found.effects.std() == pytest.approx(precision**-0.5, rel=0.1)
+    assert not found.between_groups.any()
+    assert not found.shrinkage.any()
+
+
+@pytest.mark.parametrize("shock", [0.0, 0.01, 0.3])
+def test_the_independent_form_has_the_likelihood_of_the_full_one(shock: float) -> None:
+    estimate, covariance, group, cluster = small_rollout()
+    design = np.eye(3)[group]
+    z, reduced, loads = independent_form(estimate, covariance, design, cluster)
+    assert z.size == 20 + 3
+    whole = multivariate_normal(cov=covariance + shock**2 * (cluster[:, None] == cluster))
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(0, 0.1, (2, 3))
+
+    def independent(theta: Floats) -> float:
+        return float(norm.logpdf(z, reduced @ theta, np.sqrt(1 + (shock * loads) ** 2)).sum())
+
+    gap = whole.logpdf(estimate - design @ first) - whole.logpdf(estimate - design @ second)
+    assert independent(first) - independent(second) == pytest.approx(gap, rel=1e-9)
+
+
+def test_the_independent_form_weighs_shocks_as_the_full_one() -> None:
+    estimate, covariance, group, cluster = small_rollout()
+    design, theta = np.eye(3)[group], np.array([0.05, 0.0, -0.05])
+    z, reduced, loads = independent_form(estimate, covariance, design, cluster)
+    whole, parts = [], []
+    for shock in (0.01, 0.1):
+        error = covariance + shock**2 * (cluster[:, None] == cluster)
+        whole.append(multivariate_normal.logpdf(estimate, design @ theta, error))
+        parts.append(norm.logpdf(z, reduced @ theta, np.sqrt(1 + (shock * loads) ** 2)).sum())
+    assert parts[0] - parts[1] == pytest.approx(whole[0] - whole[1], rel=1e-9)
+
+
+def test_what_cannot_be_pooled_is_refused_with_every_reason() -> None:
+    with pytest.raises(ValueError, match=r"prior_sd.*group_sd.*cluster_sd"):
+        pool_effects([0.1, 0.2], [1.0, 1.0], ["a", "b"], cluster=[0, 1], prior_sd=0, group_sd=-1, cluster_sd=0)
+    with pytest.raises(ValueError, match="positive definite"):
+        pool_effects([0.1, 0.2], np.ones((2, 2)), ["a", "b"], prior_sd=1, group_sd=1)
+    with pytest.raises(ValueError, match="NaN"):
+        pool_effects([0.1, np.nan], [1.0, 1.0], ["a", "b"], prior_sd=1, group_sd=1)
