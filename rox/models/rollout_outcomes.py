@@ -62,6 +62,20 @@ def _treated_level(data: Rollout, att: RolloutATT) -> Floats:
     return np.asarray(total / mass)
 
 
+def _by_quarter(data: Rollout) -> tuple[Floats, Floats, Floats]:
+    """Count and add up answers by place and calendar quarter; quarters cut short or without any answer are left out."""
+    quarter = data.months.astype(int) // QUARTER
+    given = data.scores["month"].to_numpy() // QUARTER
+    full = [q for q in np.unique(quarter) if (quarter == q).sum() == QUARTER and (given == q).any()]
+    quarters = np.array(full, dtype=float)
+    inside = np.isin(given, quarters)
+    place = (data.scores["unit"].to_numpy()[inside], np.searchsorted(quarters, given[inside]))
+    count, total = np.zeros((2, len(data.units), quarters.size))
+    np.add.at(count, place, 1.0)
+    np.add.at(total, place, data.scores["score"].to_numpy()[inside])
+    return quarters, count, total
+
+
 def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) -> tuple[pd.DataFrame, Check]:
     """Estimate the effect on the mean score of those who answered, and on how many answer, by calendar quarter.
 
@@ -75,23 +89,20 @@ def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) ->
         ``answers_per_customer``, ``answers_se``; and the check that says so (ROX-L16, or ROX-L17 when the roll-out
         changed how many answer). When answers are too few to compare the table is empty and ROX-L18 says so.
     """
-    quarter_of_month = data.months.astype(int) // QUARTER
-    full = [q for q in np.unique(quarter_of_month) if (quarter_of_month == q).sum() == QUARTER]
-    answered = data.scores["month"].to_numpy() // QUARTER
-    quarters = np.array([q for q in full if (answered == q).any()], dtype=float)
-    inside = np.isin(answered, quarters)
-    rows, at = data.scores[inside], np.searchsorted(quarters, answered[inside])
-    shape = (len(data.units), quarters.size)
-    count, total = np.zeros(shape), np.zeros(shape)
-    np.add.at(count, (rows["unit"].to_numpy(), at), 1.0)
-    np.add.at(total, (rows["unit"].to_numpy(), at), rows["score"].to_numpy())
-    whole = (count > 0).all(1)
+    quarters, count, total = _by_quarter(data)
+    whole = np.asarray((count > 0).all(1))
+    few = Check(
+        code="ROX-L18",
+        verdict=Verdict.NOTE,
+        values={"places": int(whole.sum()) if quarters.size else 0, "all_places": len(data.units)},
+    )
+    if quarters.size < 2 or not whole.any():
+        return pd.DataFrame(), few
     customers = data.sizes.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         starts = np.where(np.isinf(data.starts), np.inf, data.starts // QUARTER)
         outcome = np.stack([total / count, count / customers[:, None]], axis=2)
-    weights = np.column_stack([np.where(whole, count.mean(1), 0.0), np.where(whole, customers, 0.0)])
-    first, last = window[0] // QUARTER, window[1] // QUARTER
+    weights = np.where(whole[:, None], np.column_stack([count.mean(1), customers]), 0.0)
     try:
         cells = group_time_att(
             outcome,
@@ -102,10 +113,9 @@ def score_effect(data: Rollout, *, window: tuple[int, int], control: Control) ->
             base="universal",
             small_sample=True,
         )
-        mean = aggregate_window(cells, first=first, last=last, random_weights=False)
+        mean = aggregate_window(cells, first=window[0] // QUARTER, last=window[1] // QUARTER, random_weights=False)
     except ValueError:
-        few = {"places": int(whole.sum()), "all_places": len(data.units)}
-        return pd.DataFrame(), Check(code="ROX-L18", verdict=Verdict.NOTE, values=few)
+        return pd.DataFrame(), few
     path = aggregate_event(cells, random_weights=False)
     table = pd.DataFrame(
         {

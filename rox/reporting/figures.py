@@ -222,7 +222,7 @@ def _room_at_the_right(ax: Axes, starts: NDArray[np.float64], ends: NDArray[np.f
 
 
 def _beside(ax: Axes, x: float, y: float, text: str, *, side: str = "right", bold: bool = False) -> None:
-    shift = 4 if side == "right" else -4
+    shift = 6 if side == "right" else -6
     ax.annotate(
         text,
         (x, y),

@@ -152,7 +152,7 @@ def finding(effect: Effect, language: Language, outcome: str) -> str:
 def _when(estimand: Estimand, language: Language) -> str:
     if estimand.window is not None:
         return say("after.window", language, first=estimand.window[0], last=estimand.window[1])
-    return say("after", language, months=estimand.horizon) if estimand.horizon else ""
+    return say("after", language, time=form("months", language)(estimand.horizon)) if estimand.horizon else ""
 
 
 def grade_reasons(checks: Iterable[Check], grade: Grade, language: Language) -> tuple[str, ...]:

@@ -69,7 +69,9 @@ def style() -> Any:
 
 
 def with_faces(ax: Axes, language: Language) -> Axes:
-    """Set Chinese labels in whatever Chinese face this machine has; English ones stay in matplotlib's own."""
+    """Take every label as it is written, and set Chinese ones in whatever Chinese face this machine has."""
+    for text in ax.findobj(Text):
+        text.set_parse_math(False)
     if language == "zh":
         installed = {font.name for font in font_manager.fontManager.ttflist}
         _set_faces(ax, [LATIN, *(name for name in CHINESE_FACES if name in installed)])

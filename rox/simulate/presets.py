@@ -23,6 +23,9 @@ from rox.simulate.dials import (
 from rox.simulate.funnel_dials import Funnel
 from rox.simulate.segments import account_segments, small_segments, standard_segments
 
+PRESETS = ("easy", "cmb", "hard", "b2b", "small")
+"""The banks there are."""
+
 
 def _presets() -> dict[str, BankConfig]:
     easy = BankConfig(

@@ -181,6 +181,11 @@ def _benefits(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) ->
     )
 
 
+def told_apart(effect: Effect, effects: Sequence[Effect]) -> Wording:
+    """Return the effect's name for a label, or nothing when there is only one."""
+    return Wording(en=effect.name, zh=effect.name) if len(effects) > 1 else NO_WORDS
+
+
 def _input_of(case: Case, table: str, group: str, groups: tuple[str, ...]) -> str:
     return f"{table}_{suffix_of(case, table, group, groups)}"
 

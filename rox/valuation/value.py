@@ -17,7 +17,7 @@ from rox.core.returns import Return
 from rox.valuation.decision import decide
 from rox.valuation.draws import joint_draws
 from rox.valuation.fit import require_fit, segments
-from rox.valuation.lines import ledger_of
+from rox.valuation.lines import ledger_of, told_apart
 from rox.valuation.sensitivity import tornado
 
 BLOCK = 5_000
@@ -101,7 +101,7 @@ def _by_group(
             "effect": effect.name,
             "group": group,
             "present_benefit": float((point[f"income_{effect.name}_{place}"] * factor).sum()),
-            "extra_money_at_peak": float(point[f"extra_{effect.name}_{place}"].max()),
+            "extra_money_at_peak": float(max(point[f"extra_{effect.name}_{place}"], key=abs)),
         }
         for effect in effects
         for place, group in enumerate(groups, start=1)
@@ -115,11 +115,10 @@ def _bridge(case: Case, effects: Sequence[Effect], point: Mapping[str, Array]) -
     def step(word: str, value: float, kind: str, text: Wording = NO_WORDS) -> dict[str, object]:
         return {"en": label(word, "en", "", text), "zh": label(word, "zh", "", text), "value": value, "kind": kind}
 
-    names = {effect.name: [name for name in point if name.startswith(f"income_{effect.name}_")] for effect in effects}
-    steps = [
-        step("bridge.effect", float(sum(point[name].sum() for name in names[effect.name])), "gain")
-        for effect in effects
-    ]
+    steps = []
+    for effect in effects:
+        gained = sum(point[name].sum() for name in point if name.startswith(f"income_{effect.name}_"))
+        steps.append(step("bridge.effect", float(gained), "gain", told_apart(effect, effects)))
     for key, benefit in case.benefits.items():
         steps.append(step("bridge.benefit", float(point[f"income_{key}"].sum()), "gain", benefit.label))
     for key, cost in case.costs.items():

@@ -79,7 +79,7 @@ def bank_of_places(
     gone = np.where(chance.any(0), chance.argmax(0), 10**6)
     customer, at = np.nonzero((month <= gone).T)
     answers = (at % 3 == 0) & (rng.random(at.size) < 0.4)
-    score = np.clip(np.rint(7 + 2 * rng.standard_normal(at.size) + np.clip(since[at, customer] + 1, 0, 1)), 0, 10)
+    score = np.clip(np.rint(7 + 2 * rng.standard_normal(at.size) + np.clip(since[at, customer], 0, 1)), 0, 10)
     frame = pd.DataFrame(
         {
             "customer": customer,
@@ -110,7 +110,7 @@ def with_frame(data: Linked, frame: pd.DataFrame) -> Linked:
 
 @pytest.fixture(scope="module")
 def data() -> Linked:
-    return bank_of_places(1)
+    return bank_of_places(2)
 
 
 @pytest.fixture(scope="module")
@@ -522,7 +522,7 @@ def test_it_is_saved_without_its_model(effect: Effect, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_keeps_the_contract_of_a_model() -> None:
-    check_estimator(StaggeredUplift(draws=500, chains=2, placebos=99), data=bank_of_places(9, customers=20), rng=3)
+    check_estimator(StaggeredUplift(placebos=99), bank_of_places(9, customers=20), seed=3)
 
 
 @pytest.mark.slow

@@ -34,3 +34,9 @@ def restless() -> dict[str, pd.DataFrame]:
     config = preset("cmb", customers=1_500, experience={"incident_rate": 0.2}, recovery={"call": 4.0})
     segments = tuple(replace(segment, voluntary_exit=0.5) for segment in config.segments)
     return tables(simulate(replace(config, segments=segments)))
+
+
+@pytest.fixture(scope="session")
+def business() -> Bank:
+    """A bank of business accounts, several contacts each."""
+    return simulate(preset("b2b", customers=800))

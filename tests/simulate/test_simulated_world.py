@@ -15,7 +15,7 @@ PER_MONTH = [
     item.name
     for item in fields(Bank)
     if item.name
-    not in {"config", "intervention", "customers", "branches", "market", "exit_month", "exit_cause", "ratings"}
+    not in {"config", "intervention", "customers", "branches", "market", "exit_month", "exit_cause", "ratings", "panel"}
 ]
 
 

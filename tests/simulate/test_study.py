@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from rox.core.errors import DataError
+import rox
+from rox.core.errors import DataError, RoxError
 from rox.core.study import read_study
+from rox.simulate import preset
 from rox.simulate.study import write_declarations, write_study
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies") / "accounts"
+    write_study(folder, preset_name="b2b", customers=250, extra=("referrals", "retests"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies") / "company"
+    write_study(folder, preset_name="small", seed=2)
+    return folder
 
 
 def test_a_simulated_study_can_be_read(tmp_path: Path) -> None:
@@ -30,3 +47,68 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         write_study(tmp_path, customers=10, seed=-1)
     assert len(caught.value.faults) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_study_of_accounts_can_be_linked(accounts: Path) -> None:
+    study = rox.read_study(accounts / "study.toml")
+    tables = rox.load(study)
+    answers = pd.read_csv(accounts / "answers.csv", dtype=str)
+    assert tables.counts["answers"] == len(answers)
+    assert answers["contact_id"].isin(pd.read_csv(accounts / "contacts.csv", dtype=str)["contact_id"]).all()
+    panel = rox.link(tables, score="nps", outcome="aum").frame()
+    assert panel["customer"].nunique() == 250
+    assert panel["score"].notna().mean() > 0.5
+    for name in study.case_names:
+        assert set(study.case(name).people) == set(preset("b2b").segment_names)
+
+
+def test_answers_of_contacts_become_one_of_the_account_by_role(accounts: Path) -> None:
+    tables = rox.load(rox.read_study(accounts / "study_by_account.toml"))
+    found = tables.fetch(tables.tables["answers"]).set_index("key")
+    answers = pd.read_csv(accounts / "answers.csv", dtype={"customer_id": str, "invitation_id": str})
+    contacts = pd.read_csv(accounts / "contacts.csv", dtype={"customer_id": str})
+    rows = answers.merge(contacts[["contact_id", "weight"]], on="contact_id")
+    rows["wave"] = rows["answered"].str[:7]
+    waves = rows.groupby(["customer_id", "wave"])
+    assert len(found) == waves.ngroups < len(answers)
+    several = 0
+    for _, wave in list(waves)[:300]:
+        exact = (wave["nps"] * wave["weight"]).sum() / wave["weight"].sum()
+        assert abs(found.loc[wave["answer_id"].max(), "nps"] - exact) <= 0.5 + 1e-9
+        several += len(wave) > 1
+    assert several > 50
+    assert rox.link(tables, score="nps", outcome="aum").frame()["score"].notna().any()
+
+
+def test_a_small_company_can_be_linked(company: Path) -> None:
+    study = rox.read_study(company / "study.toml")
+    tables = rox.load(study)
+    customers = pd.read_csv(company / "customers.csv", dtype={"customer_id": str})
+    assert len(customers) == 300
+    assert set(customers["segment"]) == {"regular", "key"}
+    assert set(customers["branch_id"]) == {"B01", "B02"}
+    assert (customers["design_weight"] == 1).all()
+    assert len(pd.read_csv(company / "initiatives.csv")) == 1
+    panel = rox.link(tables, score="nps", outcome="aum").frame()
+    assert panel["score"].notna().mean() > 0.4
+    for name in study.case_names:
+        assert set(study.case(name).people) == {"regular", "key"}
+
+
+def test_study_files_say_where_every_role_is_and_extra_tables_lie_beside(accounts: Path) -> None:
+    names = {path.name for path in accounts.iterdir()}
+    assert names >= {"contacts.csv", "referrals.csv", "retests.csv", "study.toml", "study_by_account.toml"}
+    assert "funnel.csv" not in names
+
+
+def test_the_bank_is_as_large_as_its_extract_asks_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 100 are needed"):
+        write_study(tmp_path / "few", preset_name="b2b", customers=99)
+    with pytest.raises(DataError, match="at least 60 are needed"):
+        write_study(tmp_path / "fewer", preset_name="small", customers=59)
+    with pytest.raises(RoxError, match="no preset"):
+        write_study(tmp_path / "none", preset_name="tiny")
+    assert list(tmp_path.iterdir()) == []
+    write_study(tmp_path / "many", preset_name="b2b", customers=2_400)
+    weights = pd.read_csv(tmp_path / "many" / "customers.csv")["design_weight"]
+    assert weights.min() >= 1
