@@ -146,9 +146,7 @@ def _shape() -> Iterator[Line]:
 def _benefits(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) -> Iterator[Line]:
     rows = [(effect, place, group) for effect in effects for place, group in enumerate(groups, start=1)]
     named = {group: {table: _input_of(case, table, group, groups) for table in GROUP_TABLES} for group in groups}
-    which = {
-        effect.name: Wording(en=effect.name, zh=effect.name) if len(effects) > 1 else NO_WORDS for effect in effects
-    }
+    which = {effect.name: told_apart(effect, effects) for effect in effects}
     for effect, place, group in rows:
         for line in _extra_money(effect, named[group], place):
             yield replace(line, group=group, text=which[effect.name])
