@@ -38,10 +38,10 @@ lab: $(VENV)/.done
 $(VENV)/.done: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No working Python 3.11 or newer was found (on Debian: apt install python3-venv). \
 	Name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
-	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	@touch $@
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"; started=$$(date +%s); \
+	"$(PYTHON)" -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . && \
+	echo "Set up in $$(( $$(date +%s) - started )) s." && touch $@
 
 $(VENV)/.test: $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'

@@ -17,7 +17,7 @@ from rox.core.files import write_text
 from rox.core.record import versions
 from rox.core.study import Study, read_study
 from rox.core.words import Language
-from rox.reporting.notebook import execute, parameters
+from rox.reporting.notebook import execute, faults_of, parameters
 
 EFFECTS: Mapping[str, tuple[str, ...]] = {
     "01_experience": (),
@@ -71,6 +71,10 @@ def templates() -> Path:
     raise RunError("The notebooks are not installed.", ["reinstall rox-research, or run from a checkout"])
 
 
+def _template(stage: Stage) -> Path:
+    return templates() / f"{stage.notebook}.ipynb"
+
+
 def run_study(
     study: str | Path,
     out: str | Path,
@@ -107,8 +111,10 @@ def run_study(
     for name in wanted:
         declared.case(name)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     stages = list(_stages(Path(study), declared, folder, wanted, seed, language, values or {}))
+    if faults := [f"{stage.name}.{fault}" for stage in stages for fault in faults_of(_template(stage), stage.values)]:
+        raise RunError("Nothing was run: parameters of notebooks do not fit.", faults)
+    folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "stages.json"
     done: dict[str, str] = {} if fresh or not kept.is_file() else json.loads(kept.read_text(encoding="utf-8"))
     ground = _ground(Path(study), declared)
@@ -122,7 +128,7 @@ def run_study(
             continue
         started = time.monotonic()
         execute(
-            templates() / f"{stage.notebook}.ipynb",
+            _template(stage),
             folder / "notebooks" / f"{stage.name}.ipynb",
             stage.values,
             folder=folder,
@@ -208,6 +214,6 @@ def _ground(path: Path, study: Study) -> str:
 def _key(stage: Stage, ground: str) -> str:
     digest = hashlib.sha256(ground.encode())
     digest.update(json.dumps({**stage.values}, sort_keys=True).encode())
-    for file in (templates() / f"{stage.notebook}.ipynb", *stage.needs):
+    for file in (_template(stage), *stage.needs):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

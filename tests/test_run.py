@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("run") / "bank"
+
+
+@pytest.fixture(scope="module")
+def bank(folder: Path, root: Path) -> Path:
+    """A copy of the bundled bank beside the run's folder."""
+    shutil.copytree(root / "data" / "bank", folder.parent / "data")
+    return folder.parent / "data" / "study.toml"
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +113,7 @@ def test_no_customer_id_leaves_the_engine(run: Run, bank: Path) -> None:
 def test_executed_notebooks_hold_no_path_of_this_machine(run: Run, root: Path) -> None:
     for path in run.notebooks.values():
         text = path.read_text(encoding="utf-8")
-        assert str(run.folder) not in text
+        assert str(run.folder.parent) not in text
         assert str(root) not in text
         cells = nbformat.read(path, as_version=4).cells
         streams = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "stream"]

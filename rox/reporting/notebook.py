@@ -44,6 +44,15 @@ def parameters(path: str | Path) -> dict[str, Parameter]:
     return _declared(_tagged(_read(Path(path)), Path(path)).source, Path(path))
 
 
+def faults_of(path: str | Path, values: Mapping[str, Any]) -> list[str]:
+    """List the values that are not parameters of a notebook, or of another type.
+
+    Raises:
+        RunError: The notebook has no proper cell of parameters.
+    """
+    return _faults(parameters(path), values)
+
+
 def execute(
     path: str | Path,
     target: str | Path,
@@ -141,14 +150,18 @@ def _declared(source: str, path: Path) -> dict[str, Parameter]:
     return found
 
 
-def _replaced(source: str, declared: Mapping[str, Parameter], values: Mapping[str, Any], path: Path) -> str:
+def _faults(declared: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[str]:
     faults = []
     for name, value in values.items():
         if name not in declared:
             faults.append(f"{name}: unknown; the parameters are {', '.join(declared)}")
         elif not _fits(value, TYPES[declared[name].kind]):
             faults.append(f"{name}: {value!r} is a {type(value).__name__}; needed: {declared[name].kind}")
-    if faults:
+    return faults
+
+
+def _replaced(source: str, declared: Mapping[str, Parameter], values: Mapping[str, Any], path: Path) -> str:
+    if faults := _faults(declared, values):
         raise RunError(f"Notebook {path.stem} was not run: its parameters do not fit.", faults)
     lines = []
     for parameter in declared.values():

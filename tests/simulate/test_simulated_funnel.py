@@ -16,7 +16,7 @@ SEEDS = range(1, 11)
 
 @pytest.fixture(scope="module")
 def applications() -> Applications:
-    return open_accounts(preset("cmb", funnel={"applicants": 400_000}))
+    return open_accounts(preset("cmb", funnel={"applicants": 200_000}))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_mix_of_ones_own_is_weighted_as_said() -> None:
 
 
 def test_a_dial_moves_what_it_says_and_leaves_the_luck_of_the_rest(applications: Applications) -> None:
-    other = open_accounts(preset("cmb", funnel={"applicants": 400_000, "odds_ratios": (1.0, 3.0, 1.6, 1.0, 1.0)}))
+    other = open_accounts(preset("cmb", funnel={"applicants": 200_000, "odds_ratios": (1.0, 3.0, 1.6, 1.0, 1.0)}))
     for name in ("month", "channel", "phone", "intent", "new_form", "reached_old", "balance", "started"):
         assert (getattr(applications, name) == getattr(other, name)).all(), name
     assert (other.reached_new >= applications.reached_new).all()
@@ -132,6 +132,12 @@ def test_variants_follow_the_calendar_of_the_test(applications: Applications, ta
     assert set(table.loc[table["assigned"] == "lot", "month"].dt.strftime("%Y-%m")) == {"2025-01", "2025-02", "2025-03"}
 
 
+def test_the_lot_gives_the_new_form_to_the_share_asked_for() -> None:
+    frame = open_accounts(preset("cmb", funnel={"test_share": 0.2})).table()
+    by_lot = frame.loc[frame["assigned"] == "lot", "variant"]
+    assert (by_lot == "new").mean() == pytest.approx(0.2, abs=0.03)
+
+
 def test_the_table_holds_what_is_known_on_the_last_day(table: pd.DataFrame) -> None:
     names = "applicant_id month started channel device variant assigned reached funded aum_90"
     assert list(table.columns) == names.split()
@@ -140,7 +146,7 @@ def test_the_table_holds_what_is_known_on_the_last_day(table: pd.DataFrame) -> N
     assert (table["started"].dt.to_period("M") == table["month"].dt.to_period("M")).all()
     assert ((table["reached"] == 5) == (table["funded"] == 1)).all()
     known = table["aum_90"].notna()
-    assert (known == (table["started"] <= pd.Timestamp("2025-12-31") - pd.Timedelta(days=90))).all()
+    assert (known == (table["started"] <= pd.Timestamp("2025-10-02"))).all()
     assert (table.loc[known & (table["funded"] == 0), "aum_90"] == 0).all()
     funded = table[known & (table["funded"] == 1)]
     assert 0.1 < (funded["aum_90"] == 0).mean() < 0.3

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rox.core.errors import RoxError
-from rox.simulate import preset
+from rox.simulate import preset, simulate, tables
 from rox.simulate.picture import HORIZONS, Picture, main, published_picture
 
 
@@ -43,6 +44,27 @@ def test_without_confounding_the_naive_slope_is_closer_to_the_truth(picture: Pic
     easy = published_picture(preset("easy", customers=12_000), banks=4).slopes
     assert easy.loc["bank", "ratio"] < 0.75 * picture.slopes.loc["bank", "ratio"]
     assert easy.loc["gold", "ratio"] < 0.6 * picture.slopes.loc["gold", "ratio"]
+
+
+def test_the_naive_figures_are_those_of_the_exported_tables() -> None:
+    config = preset("cmb", customers=1_500)
+    found, made = published_picture(config, banks=1), tables(simulate(config))
+    answers = made["answers"].merge(made["customers"][["customer_id", "design_weight"]], on="customer_id")
+    answers["at"] = answers["answered"].dt.to_period("M")
+    money = made["ledger"].assign(at=made["ledger"]["month"].dt.to_period("M")).set_index(["customer_id", "at"])["aum"]
+
+    def held(rows: pd.DataFrame, months: int) -> np.ndarray:
+        keys = pd.MultiIndex.from_arrays([rows["customer_id"], rows["at"] + months])
+        return money.reindex(keys, fill_value=0.0).to_numpy()
+
+    score, weight = answers["nps"].to_numpy(float), answers["design_weight"].to_numpy()
+    slope = np.polyfit(score, held(answers, 0), 1, w=np.sqrt(weight))[0]
+    assert found.slopes.loc["bank", "naive"] == pytest.approx(slope, rel=1e-6)
+    for name, low, high in (("promoters", 9, 10), ("passives", 7, 8), ("detractors", 0, 6)):
+        rows = answers[answers["nps"].between(low, high) & (answers["at"] < "2024-01")]
+        for months in (6, 24):
+            index = (rows["design_weight"] * held(rows, months)).sum() / (rows["design_weight"] * held(rows, 0)).sum()
+            assert found.index.loc[months, name] == pytest.approx(index, rel=1e-5), (name, months)
 
 
 def test_errors_are_those_of_the_mean_over_banks() -> None:
