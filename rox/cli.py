@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rox.core.errors import RoxError
 
 SCHEMA = "rox.cli/1"
+PRESETS = ("easy", "cmb", "hard", "b2b", "small")
+EXTRAS = ("funnel", "referrals", "retests")
 CODES = (
     "exit codes: 0 done; 1 a bug in rox; 2 wrong usage; 3 study, tables or case have faults; "
     "4 a notebook or a model failed; 130 interrupted, finished stages are kept"
@@ -78,8 +80,11 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = command("simulate", "write a simulated bank with its study file and cases")
     simulate.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that is new or empty")
-    simulate.add_argument("--preset", choices=["easy", "cmb", "hard"], default="cmb", help="how hard its world is")
-    simulate.add_argument("--customers", type=int, default=6000, help="number of customers (default: 6000)")
+    simulate.add_argument("--preset", choices=PRESETS, default="cmb", help="which world")
+    simulate.add_argument("--customers", type=int, help="number of customers (default: the preset's)")
+    simulate.add_argument(
+        "--extra", action="append", default=[], choices=EXTRAS, help="write this further table too; may be repeated"
+    )
     simulate.add_argument("--seed", type=int, default=1, help="seed of the world (default: 1)")
     return parser
 
@@ -189,7 +194,9 @@ def _progress() -> Any:
 def _simulate(options: argparse.Namespace) -> dict[str, Any]:
     from rox.simulate.study import write_study
 
-    files = write_study(options.folder, preset_name=options.preset, customers=options.customers, seed=options.seed)
+    files = write_study(
+        options.folder, preset_name=options.preset, customers=options.customers, seed=options.seed, extra=options.extra
+    )
     if not options.json:
         print(f"Wrote {len(files)} files to {options.folder}. Try: rox run {options.folder / 'study.toml'}")
     return {"files": [str(file) for file in files]}

@@ -32,13 +32,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One notebook of a run with its parameters, and the files it leaves behind."""
+    """One notebook of a run with its parameters, the files it leaves, those it needs, and those it reads if there."""
 
     name: str
     notebook: str
     values: Mapping[str, Any]
     leaves: tuple[Path, ...]
     needs: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,8 @@ def run_study(
     """Run every notebook of a study and leave reports, workbooks, records and executed notebooks.
 
     A stage whose data, study, notebook, parameters, code and versions have not changed is kept from before, so that an
-    interrupted run goes on where it stopped.
+    interrupted run goes on where it stopped. A stage that fails does not keep the others from being finished, except
+    those that need what it would have left.
 
     Args:
         study: The study file.
@@ -104,7 +106,8 @@ def run_study(
     Raises:
         DataError: The study file has faults.
         CaseError: A case file has faults.
-        RunError: A parameter does not fit, or a notebook failed; finished stages are kept.
+        RunError: A parameter does not fit (nothing is run), or notebooks failed: all of them are listed, and finished
+            stages are kept.
     """
     declared = read_study(study)
     wanted = tuple(cases) or declared.case_names
@@ -118,26 +121,36 @@ def run_study(
     kept = folder / "stages.json"
     done: dict[str, str] = {} if fresh or not kept.is_file() else json.loads(kept.read_text(encoding="utf-8"))
     ground = _ground(Path(study), declared)
-    seconds = {}
+    seconds: dict[str, float] = {}
+    failures: list[str] = []
     for place, stage in enumerate(stages, start=1):
         head = f"[{place}/{len(stages)}] {stage.name}"
+        if missing := [path.stem for path in stage.needs if not path.is_file()]:
+            failures.append(
+                f"{stage.name} was not run: it needs {', '.join(missing)}, which an earlier stage did not leave"
+            )
+            say(f"{head}: not run")
+            continue
         key = _key(stage, ground)
         if done.get(stage.name) == key and all(path.is_file() for path in stage.leaves):
             say(f"{head}: unchanged, kept")
             seconds[stage.name] = 0.0
             continue
         started = time.monotonic()
-        execute(
-            _template(stage),
-            folder / "notebooks" / f"{stage.name}.ipynb",
-            stage.values,
-            folder=folder,
-            progress=lambda cell, of, heading, head=head: say(f"{head}: cell {cell}/{of} {heading}"),  # type: ignore[misc]
-        )
+        try:
+            _run(stage, folder, lambda line, head=head: say(f"{head}: {line}"))  # type: ignore[misc]
+        except RunError as cause:
+            failures += [cause.headline, *cause.faults]
+            say(f"{head}: stopped")
+            continue
         seconds[stage.name] = time.monotonic() - started
         say(f"{head}: done in {seconds[stage.name]:.0f} s")
         done[stage.name] = key
         write_text(kept, json.dumps(done, indent=1))
+    if failures:
+        raise RunError(
+            f"{len(stages) - len(seconds)} of {len(stages)} stages did not finish; the others are kept.", failures
+        )
     return Run(
         folder=folder,
         reports={case: folder / f"{case}.html" for case in wanted},
@@ -145,6 +158,19 @@ def run_study(
         records={stage.name: next(path for path in stage.leaves if path.suffix == ".json") for stage in stages},
         notebooks={stage.name: folder / "notebooks" / f"{stage.name}.ipynb" for stage in stages},
         seconds=seconds,
+    )
+
+
+def _run(stage: Stage, folder: Path, say: Say) -> None:
+    """Run one stage; what an earlier run left goes first, so that nothing outdated can be taken for new."""
+    for path in stage.leaves:
+        path.unlink(missing_ok=True)
+    execute(
+        _template(stage),
+        folder / "notebooks" / f"{stage.name}.ipynb",
+        stage.values,
+        folder=folder,
+        progress=lambda cell, of, heading: say(f"cell {cell}/{of} {heading}"),
     )
 
 
@@ -196,7 +222,8 @@ def _stages(
             notebook=REPORT,
             values=given(REPORT, {"CASE": case}),
             leaves=(folder / f"{case}.html", folder / f"{case}.xlsx", folder / f"{case}.record.json"),
-            needs=(*(effect_file(effect) for effect in sorted(wanted)), study.folder / "cases" / f"{case}.toml"),
+            needs=(study.folder / "cases" / f"{case}.toml", *map(effect_file, study.case(case).about.effects)),
+            reads=tuple(effect_file(effect) for effect in sorted(wanted)),
         )
 
 
@@ -214,6 +241,6 @@ def _ground(path: Path, study: Study) -> str:
 def _key(stage: Stage, ground: str) -> str:
     digest = hashlib.sha256(ground.encode())
     digest.update(json.dumps({**stage.values}, sort_keys=True).encode())
-    for file in (_template(stage), *stage.needs):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for file in (_template(stage), *stage.needs, *(path for path in stage.reads if path.is_file())):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

@@ -31,7 +31,7 @@ def bank(folder: Path, root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(bank: Path, folder: Path) -> str:
-    """A first run that fails in its third notebook."""
+    """A first run whose third notebook fails."""
     with pytest.raises(rox.RunError) as caught:
         run_study(bank, folder, values={"03_churn": {"SCORE": "nonsense"}})
     return str(caught.value)
@@ -44,13 +44,15 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(bank: Path, folder: Path, stopped: str, said: list[str]) -> Run:
-    """The second run, which goes on where the first one stopped."""
+    """The second run, which makes up for what is missing."""
     assert stopped
     return run_study(bank, folder, say=said.append)
 
 
 def test_a_run_that_stops_says_why_in_words(stopped: str, folder: Path) -> None:
+    assert stopped.startswith("2 of 6 stages did not finish; the others are kept.")
     assert "Notebook 03_churn stopped." in stopped
+    assert "05_roi_report_closed_loop was not run: it needs churn" in stopped
     assert "Link and audit" in stopped
     assert "nonsense" in stopped
     assert "Traceback" not in stopped
@@ -60,8 +62,9 @@ def test_a_run_that_stops_says_why_in_words(stopped: str, folder: Path) -> None:
 
 def test_finished_stages_are_kept(run: Run, said: list[str]) -> None:
     kept = [line for line in said if line.endswith("unchanged, kept")]
-    assert [line.split()[1].rstrip(":") for line in kept] == ["01_experience", "02_nps_to_aum"]
+    assert [line.split()[1].rstrip(":") for line in kept] == ["01_experience", "02_nps_to_aum", "04_uplift"]
     assert run.seconds["03_churn"] > 0
+    assert run.seconds["05_roi_report_branch_refit"] > 0
 
 
 def test_everything_is_left_behind(run: Run) -> None:
