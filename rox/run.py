@@ -161,7 +161,7 @@ def run_study(
     )
 
 
-def _run(stage: Stage, folder: Path, say: Say) -> None:
+def _run(stage: Stage, folder: Path, tell: Say) -> None:
     """Run one stage; what an earlier run left goes first, so that nothing outdated can be taken for new."""
     for path in stage.leaves:
         path.unlink(missing_ok=True)
@@ -170,7 +170,7 @@ def _run(stage: Stage, folder: Path, say: Say) -> None:
         folder / "notebooks" / f"{stage.name}.ipynb",
         stage.values,
         folder=folder,
-        progress=lambda cell, of, heading: say(f"cell {cell}/{of} {heading}"),
+        progress=lambda cell, of, heading: tell(f"cell {cell}/{of} {heading}"),
     )
 
 
