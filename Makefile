@@ -6,6 +6,8 @@
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Test files side by side; `make test SPLIT=` runs them one after another.
+SPLIT ?= -n 2 --dist loadfile
 
 # An interpreter counts only if it runs, is 3.11 or newer and can make environments: version managers leave shims behind
 # that exist but do not start.
@@ -20,10 +22,10 @@ report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SPLIT)
 
 fast: $(VENV)/.test
-	$(BIN)/python -m pytest -q -m "not slow and not notebook and not browser and not office"
+	$(BIN)/python -m pytest -q $(SPLIT) -m "not slow and not notebook and not browser and not office"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check rox tests

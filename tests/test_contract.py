@@ -15,8 +15,9 @@ from rox.core.effect import Effect
 from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.units import Dose, Unit
-from rox.testing import check_estimator, linked_from_frame, sample_linked
+from rox.testing import check_estimator, linked_from_frame, planted_linked, sample_linked
 
+SAMPLE = sample_linked(customers=700, months=26)
 OURS = [
     rox.ScoreGap(),
     rox.PanelFE(controls=["products"]),
@@ -27,8 +28,7 @@ OURS = [
 
 @pytest.mark.parametrize("estimator", OURS, ids=lambda each: repr(each))
 def test_every_model_of_rox_keeps_the_contract(estimator):
-    effect = check_estimator(estimator, sample_linked(customers=700, months=26))
-    assert isinstance(effect, Effect)
+    assert isinstance(check_estimator(estimator, SAMPLE), Effect)
 
 
 @pytest.mark.slow
@@ -39,22 +39,21 @@ def test_the_sampled_model_of_rox_keeps_the_contract():
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """The least a model can be: the mean outcome of the last month, as if it were an effect."""
+    """The least a model can be: the mean outcome of all months, as if it were an effect."""
 
     draws: int = 500
 
     def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
         rows = data.frame()
-        now = rows[rows["month"] == rows["month"].max()]
-        mean = float(np.average(now["outcome"], weights=now["weight"]))
-        error = float(now["outcome"].std() / np.sqrt(len(now)))
+        mean = float(np.average(rows["outcome"], weights=rows["weight"]))
+        error = float(rows["outcome"].std() / np.sqrt(len(rows)))
         return Effect(
             name="mean",
             estimand=Estimand(
                 question=Question.PULSE,
-                population="customers of the last month",
+                population="customers of all months",
                 treatment="none",
-                dose=Dose.SCORE_POINT,
+                dose=Dose.CATEGORY,
                 outcome=data.outcome,
                 unit=Unit.MONEY_PER_CUSTOMER,
                 currency=data.study.currency,
@@ -268,6 +267,88 @@ def test_a_panel_changed_in_place_and_an_estimator_changed_by_fit():
 def test_a_ratio_may_not_scale_with_money():
     ratio = broken(estimand_unit=Unit.RATIO, estimand_currency="")
     assert "does not multiply the effect by 1;" in advice(ratio)
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A sound model that is handed spoilt rows."""
+
+    model: object
+    spoil: object
+
+    def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
+        rows = self.spoil(data.frame())
+        effect = self.model.fit(replace(data, panel=rows, fetch=lambda held: held.copy()), rng=rng)
+        return replace(effect, specification=repr(self))
+
+
+def stayed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["exit_month"].isna()]
+
+
+def still_here(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["customer"].isin(rows.loc[rows["month"] == rows["month"].max(), "customer"])]
+
+
+def here_half_a_year_later(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[~(rows["exit_month"] < rows["month"] + 6)]
+
+
+def next_months_answer(rows: pd.DataFrame) -> pd.DataFrame:
+    later = rows.groupby("customer")
+    return rows.assign(score=later["score"].shift(-1), score_age=later["score_age"].shift(-1))
+
+
+def spoilt(spoil: object, model: object) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check_estimator(Spoilt(model, spoil), SAMPLE)
+    return str(caught.value)
+
+
+SURVIVORS, AHEAD, LATER = "it conditions on survivors", "exits after the last month of the panel", "uses a later score"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "reasons"),
+    [(stayed, {SURVIVORS, AHEAD}), (still_here, {SURVIVORS}), (here_half_a_year_later, {SURVIVORS, AHEAD})],
+)
+def test_a_model_of_survivors_is_refused(spoil, reasons):
+    found = spoilt(spoil, rox.PanelFE())
+    assert {words for words in (SURVIVORS, AHEAD, LATER) if words in found} == reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [rox.PanelFE(), rox.ScoreGap()], ids=["within", "between"])
+def test_a_model_of_later_answers_is_refused(model):
+    found = spoilt(next_months_answer, model)
+    assert {words for words in (SURVIVORS, AHEAD, LATER) if words in found} == {LATER}
+    assert "was put in, it finds" in found
+
+
+@pytest.mark.slow
+def test_a_model_that_misses_a_planted_answer_is_refused():
+    def half(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(outcome=rows["outcome"] / 2)
+
+    assert "was put in, it finds" in spoilt(half, rox.ScoreGap())
+    check_estimator(Spoilt(rox.ScoreGap(), half), SAMPLE, recover=False)
+
+
+def test_a_model_that_reads_customers_numbers_is_refused():
+    def names(data: Linked, rng: object) -> Effect:
+        rows = data.frame()
+        return Mean().fit(replace(data, panel=rows.assign(outcome=rows["outcome"] * (rows["customer"] % 7))), rng=rng)
+
+    distorted("numbering the customers anew", names)
+
+
+@pytest.mark.parametrize("model", [*OURS[:1], *OURS[2:3]], ids=repr)
+def test_a_planted_panel_holds_its_answer(model):
+    asked = model.fit(SAMPLE, rng=1).estimand
+    effect = model.fit(planted_linked(asked, data=SAMPLE, seed=2), rng=1)
+    planted = -0.30 if asked.dose is Dose.SCORE_POINT and asked.unit is Unit.LOG_HAZARD else 10 + 30 * effect.shares[0]
+    assert effect.overall.mean() == pytest.approx(planted, rel=0.1)
 
 
 def test_a_frame_becomes_a_panel():

@@ -11,6 +11,8 @@ from rox.models.sampling import Sampled, pymc, sample
 from rox.numerics.arrays import codes, complain, vector
 
 Floats = NDArray[np.float64]
+WELL = 0.1
+"""Error of a group's distance from the others, relative to the spread seen, below which the sampler centres it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,8 +65,8 @@ def pool_effects(
 
     beta_b is integrated out exactly. With V = LL' and L⁻¹B = UΣW', where B assigns estimates to places, the entries of
     U'L⁻¹·estimate are independent with variance 1 + between_clusters²·σ², so the sampler sees one number per group and
-    three for the priors. Group effects are not centred (Papaspiliopoulos, Roberts & Sköld 2007); spreads are absolute
-    values of numbers of either sign, whose density is smooth at zero.
+    three for the priors. Groups are not centred unless their data tell them apart well (Papaspiliopoulos, Roberts &
+    Sköld 2007); spreads are absolute values of numbers of either sign, whose density is smooth at zero.
 
     Args:
         estimate: Shape (n,).
@@ -93,15 +95,17 @@ def pool_effects(
     scales = {"prior_sd": prior_sd, "group_sd": group_sd} | ({} if cluster is None else {"cluster_sd": cluster_sd})
     complain([f"{name} must be positive, got {value:g}" for name, value in scales.items() if not value > 0])
     z, design, shock = independent_form(y, v, np.eye(groups.size)[group_code], cluster_code)
+    sure = _known_well(z, design, shock, cluster_sd).astype(float)
     law = pymc.Cauchy if heavy_tails else pymc.Normal
     names = ["effects", "mean"]
     with pymc.Model() as model:
-        mean = pymc.Normal("mean", prior_mean, prior_sd)
+        mean = pymc.Deterministic("mean", prior_mean + prior_sd * pymc.Normal("standard_mean", 0, 1))
         effects, variance = mean + np.zeros(groups.size), np.ones(z.size)
         if groups.size > 1:
-            between = group_sd * law("signed_between_groups", 0, 1)
-            effects = effects + between * pymc.Normal("standardised", 0, 1, shape=groups.size)
-            names.append(pymc.Deterministic("between_groups", abs(between)).name)
+            between = law("signed_between_groups", 0, 1)
+            own = pymc.Normal("own", sure * mean / group_sd, sure * abs(between) + 1 - sure, shape=groups.size)
+            effects = sure * group_sd * own + (1 - sure) * (mean + group_sd * between * own)
+            names.append(pymc.Deterministic("between_groups", group_sd * abs(between)).name)
         if cluster is not None:
             common = cluster_sd * law("signed_between_clusters", 0, 1)
             variance = variance + (common * shock) ** 2
@@ -121,6 +125,18 @@ def pool_effects(
         shrinkage=_shrinkage(design, shock, between_groups, between_clusters),
         sampled=sampled,
     )
+
+
+def _known_well(z: Floats, design: Floats, shock: Floats, cluster_sd: float) -> NDArray[np.bool_]:
+    """Mark groups whose distance from the others has an error far below the spread seen; at least two, or none."""
+    precision = 1 / (1 + (cluster_sd / 2 * shock) ** 2)
+    error = np.linalg.pinv(design.T @ (design * precision[:, None]), hermitian=True)
+    estimate = error @ (design.T @ (precision * z))
+    apart = np.eye(len(error)) - 1 / len(error)
+    noise = np.diag(apart @ error @ apart)
+    spread = max(float(((apart @ estimate) ** 2 - noise).mean()), 0.0)
+    sure = noise < WELL**2 * spread
+    return np.asarray(sure & (sure.sum() > 1))
 
 
 def _shrinkage(design: Floats, shock: Floats, between_groups: Floats, between_clusters: Floats) -> Floats:

@@ -18,7 +18,7 @@ from rox.numerics.joint import covariance
 Floats = NDArray[np.float64]
 Control = Literal["not_yet_treated", "never_treated"]
 CONTROLS: Mapping[Control, str] = {"not_yet_treated": "notyet", "never_treated": "never"}
-SMALLEST_VARIANCE = 1e-10
+SMALLEST_VARIANCE = 1e-6
 """Variance of a customer's change below which it is taken to be this much: nobody's money is known without error."""
 
 

@@ -95,8 +95,7 @@ def planted_linked(asked: Estimand, *, data: Linked | None = None, echo: float =
     rng = np.random.default_rng(seed)
     gold = rng.random(_CUSTOMERS) < 0.4
     unit = rng.permutation(_CUSTOMERS) % _UNITS
-    begin = np.array([*_STARTS, 10**6])[unit % 4]
-    money = _money(asked, gold, begin)
+    money = _money(asked, gold, unit)
     hazard = LOG_HAZARD if asked.question is Question.HAZARD else 0.0
     rate = 0.0 if asked.question is Question.INITIATIVE else 0.012
     controls = () if data is None else data.controls
@@ -139,15 +138,23 @@ def planted_linked(asked: Estimand, *, data: Linked | None = None, echo: float =
 
 
 def _money(
-    asked: Estimand, gold: NDArray[np.bool_], begin: NDArray[np.int64]
+    asked: Estimand, gold: NDArray[np.bool_], unit: NDArray[np.int64]
 ) -> Callable[[Floats, Floats, int], Floats]:
-    """Give the money of a month, from the score known before it and the month's luck."""
+    """Give the money of a month, from the score known before it and the month's luck.
+
+    Where an initiative is asked for, places differ around its effect, as places do; their mean is what was planted.
+    """
+    initiative = asked.question is Question.INITIATIVE
     level = np.where(gold, 1500.0, 600.0)
     slope = np.where(gold, PER_POINT["gold"], PER_POINT["mass"]) * (asked.unit is Unit.MONEY_PER_CUSTOMER)
-    share = UPLIFT if asked.question is Question.INITIATIVE else 0.0
+    luck = 0.20 if initiative else 0.03
+    place = np.arange(_UNITS)
+    begin = np.array([*_STARTS, 10**6])[place % 4][unit]
+    apart = place // 4 - (place // 4).mean()
+    share = (UPLIFT + 0.02 * apart)[unit] * initiative
 
     def money(known: Floats, shock: Floats, month: int) -> Floats:
-        return np.asarray((level + slope * (known - 7) + 0.03 * level * shock) * (1 + share * (month >= begin)))
+        return np.asarray((level * np.exp(luck * shock) + slope * (known - 7)) * (1 + share * (month >= begin)))
 
     return money
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal, norm
 
 from rox.models.hierarchy import Hierarchy, independent_form, pool_effects
+from rox.numerics.pooling import pool
 
 Floats = NDArray[np.float64]
 PRIOR, BETWEEN, SHOCK = 0.10, 0.05, 0.05
@@ -90,6 +91,19 @@ def test_eight_schools_have_the_published_posterior(
         mean, sd = (np.asarray(published[f"pdb.{name}.{what}"]["value"]) for what in ("mean", "sd"))
         assert (np.abs(draws.mean(0) - mean) < 4 * sd / np.sqrt(found.sampled.ess)).all(), name
         np.testing.assert_allclose(draws.std(0), sd, rtol=0.1, err_msg=name)
+
+
+@pytest.mark.slow
+def test_groups_known_exactly_still_tell_how_they_spread() -> None:
+    estimate, error = np.array([0.02, 0.05, 0.11, 0.08]), np.full(4, 1e-8)
+    found = pool_effects(estimate, error, list("abcd"), prior_sd=PRIOR, group_sd=BETWEEN, rng=5)
+    exactly = pool(estimate, error, gamma_mean=[0], gamma_covariance=[[PRIOR**2]], tau_scale=BETWEEN, rng=1)
+    tau_sd = np.sqrt(exactly.tau_probability @ (exactly.tau_grid - exactly.tau_mean) ** 2)
+    noise = 4 / np.sqrt(found.sampled.ess)
+    np.testing.assert_allclose(found.effects.mean(0), estimate, atol=noise * 1e-4)
+    assert found.between_groups.mean() == pytest.approx(exactly.tau_mean, abs=noise * tau_sd)
+    assert found.mean.mean() == pytest.approx(exactly.gamma_mean[0], abs=noise * exactly.gamma_covariance[0, 0] ** 0.5)
+    assert (found.shrinkage < 1e-3).all()
 
 
 def test_one_group_has_no_spread_between_groups() -> None:
