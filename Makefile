@@ -1,6 +1,7 @@
 # make report   set up, run the bundled bank from its tables to its reports
 # make test     set up, run the tests
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
+# make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, half an hour
 # make PYTHON=/path/to/python3.11 …      choose an interpreter
 
 SHELL := /bin/sh
@@ -16,7 +17,7 @@ FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: report test fast lint types lab clean
+.PHONY: report test fast lint types lab validation clean
 
 report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
@@ -36,6 +37,10 @@ types: $(VENV)/.dev
 
 lab: $(VENV)/.done
 	$(BIN)/jupyter lab notebooks
+
+validation: $(VENV)/.done
+	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 16 --customers 20000 --seed 1 \
+	--jobs 2 --out out/validation --document docs/validation.md
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No working Python 3.11 or newer was found (on Debian: apt install python3-venv). \

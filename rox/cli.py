@@ -86,6 +86,29 @@ def _parser() -> argparse.ArgumentParser:
         "--extra", action="append", default=[], choices=EXTRAS, help="write this further table too; may be repeated"
     )
     simulate.add_argument("--seed", type=int, default=1, help="seed of the world (default: 1)")
+
+    validate = command("validate", "try the estimators on simulated banks whose truth is known")
+    validate.add_argument(
+        "--estimators",
+        nargs="+",
+        metavar="NAME",
+        help="estimators and recipes to try, such as gap panel churn uplift pooled_ols (default: all)",
+    )
+    validate.add_argument(
+        "--presets",
+        nargs="+",
+        default=["easy", "cmb", "hard"],
+        metavar="WORLD",
+        help="worlds: easy, cmb, hard, or one with another order of branches, such as cmb/dip or cmb/trend "
+        "(default: easy cmb hard)",
+    )
+    validate.add_argument("--replications", type=int, default=12, help="banks per world (default: 12)")
+    validate.add_argument("--customers", type=int, default=10_000, help="customers of each bank (default: 10000)")
+    validate.add_argument("--seed", type=int, default=1, help="seed of the first bank (default: 1)")
+    validate.add_argument("--out", type=Path, default=Path("out/validation"), help="folder (default: out/validation)")
+    validate.add_argument("--jobs", type=int, default=2, help="processes, one thread each (default: 2)")
+    validate.add_argument("--document", type=Path, help="write the document here too (default: only into the folder)")
+    validate.add_argument("--language", choices=["en", "zh"], default="en", help="language of tables and document")
     return parser
 
 
@@ -202,6 +225,39 @@ def _simulate(options: argparse.Namespace) -> dict[str, Any]:
     return {"files": [str(file) for file in files]}
 
 
+def _validate(options: argparse.Namespace) -> dict[str, Any]:
+    from rox.core.files import write_text
+    from rox.validation.document import document, tables_text
+    from rox.validation.laboratory import validate
+
+    live = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        print(f"\r\033[K{line[:110]}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+
+    board = validate(
+        options.presets,
+        methods=options.estimators,
+        replications=options.replications,
+        customers=options.customers,
+        seed=options.seed,
+        out=options.out,
+        jobs=options.jobs,
+        progress=(lambda line: None) if options.quiet else tell,
+    )
+    if live and not options.quiet:
+        print(file=sys.stderr)
+    record, text = board.as_record(), document(board, options.language)
+    written = [
+        write_text(options.out / "validation.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"),
+        *(write_text(path, text) for path in (options.out / "validation.md", options.document) if path is not None),
+    ]
+    if not options.json:
+        print(tables_text(board, options.language))
+        print(f"Wrote {', '.join(str(path) for path in written)}.")
+    return {**record, "files": [str(path) for path in written]}
+
+
 def _complain(cause: RoxError, options: argparse.Namespace) -> None:
     if options.json:
         error = {"kind": type(cause).__name__, "headline": cause.headline, "faults": list(cause.faults)}
@@ -212,7 +268,7 @@ def _complain(cause: RoxError, options: argparse.Namespace) -> None:
         print(cause, file=sys.stderr)
 
 
-COMMANDS = {"check": _check, "run": _run, "simulate": _simulate}
+COMMANDS = {"check": _check, "run": _run, "simulate": _simulate, "validate": _validate}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""Try estimators on many banks whose truth is known, in parallel, and keep every bank that is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import rox
+from rox.core.errors import RunError
+from rox.core.record import versions
+from rox.validation.methods import Method, pick, used_in
+from rox.validation.replication import Task, read_answers, replicate
+from rox.validation.scoreboard import Scoreboard
+from rox.validation.worlds import World, read_world
+
+Progress = Callable[[str], None]
+ROOMS = ("core", "numerics", "linking", "models", "simulate", "validation")
+"""Rooms whose code an answer depends on."""
+COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py")
+"""Files of the last room that no answer depends on: they send banks out, count and write."""
+LEAST_CUSTOMERS = 1_000
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def validate(
+    worlds: Sequence[str] = ("easy", "cmb", "hard"),
+    *,
+    methods: Sequence[str] | None = None,
+    replications: int = 12,
+    customers: int = 10_000,
+    seed: int = 1,
+    out: str | Path = "out/validation",
+    jobs: int = 2,
+    progress: Progress = lambda line: None,
+) -> Scoreboard:
+    """Let every method answer for many simulated banks and hold the answers against the truth.
+
+    Each bank goes the way any study goes: its tables are written, loaded, checked and linked. A bank that is finished
+    leaves a file, and is not looked at again as long as code, versions and settings stay the same, so that an
+    interrupted run goes on where it stopped.
+
+    Args:
+        worlds: Presets of the simulated bank; ``cmb/dip`` and ``cmb/trend`` refit other branches first, and only
+            methods for roll-outs are tried there.
+        methods: Names of estimators and recipes; all of them by default.
+        replications: Banks per world.
+        customers: Customers of each bank.
+        seed: Seed of the first bank; the others follow. The same seeds serve every world.
+        out: Folder of the results.
+        jobs: Processes; each uses one thread. With 1 everything happens in this process.
+        progress: Called with each line of progress.
+
+    Raises:
+        RunError: Unknown worlds or methods, or numbers out of range; all of them are listed.
+    """
+    chosen, tried = [read_world(name) for name in dict.fromkeys(worlds)], pick(methods)
+    faults = [
+        f"{name} is {value}; needed: {least} or more"
+        for name, value, least in (
+            ("replications", replications, 1),
+            ("customers", customers, LEAST_CUSTOMERS),
+            ("seed", seed, 0),
+            ("jobs", jobs, 1),
+        )
+        if value < least
+    ]
+    if not any(used_in(world, tried) for world in chosen):
+        faults.append("there is nothing to try: name a world, and methods that have something to say in it")
+    if faults:
+        raise RunError("The estimators were not tried.", faults)
+    folder = Path(out) / "banks"
+    seeds = range(seed, seed + replications)
+    tasks = list(_tasks(chosen, tried, seeds=seeds, customers=customers, folder=folder))
+    left = [task for task in tasks if read_answers(task.path, task.key) is None]
+    if kept := len(tasks) - len(left):
+        progress(f"{kept} of {len(tasks)} banks are kept from before")
+    _work_through(left, jobs, progress)
+    found = [content for task in tasks if (content := read_answers(task.path, task.key)) is not None]
+    return Scoreboard.of(found, methods=tried, replications=replications, customers=customers, seed=seed)
+
+
+def _tasks(
+    worlds: Sequence[World], methods: Sequence[Method], *, seeds: range, customers: int, folder: Path
+) -> Iterator[Task]:
+    """List the banks, the worlds taking turns, so that a run stopped early has seen something of each."""
+    ground = _ground()
+    for each in seeds:
+        for world in worlds:
+            used = used_in(world, methods)
+            if not used:
+                continue
+            question = json.dumps([ground, world.name, each, customers, [method.specification for method in used]])
+            yield Task(
+                world=world,
+                seed=each,
+                customers=customers,
+                methods=used,
+                path=folder / f"{world.name.replace('/', '-')}-{each:04d}.json",
+                key=hashlib.sha256(question.encode()).hexdigest(),
+            )
+
+
+def _ground() -> str:
+    """Hash what every answer stands on: code and versions."""
+    home = Path(rox.__file__).resolve().parent
+    digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    for room in ROOMS:
+        for file in sorted((home / room).rglob("*")):
+            if file.name in COUNTS_ONLY and room == "validation":
+                continue
+            if file.suffix == ".py" or (room == "simulate" and file.suffix == ".toml"):
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _work_through(tasks: Sequence[Task], jobs: int, progress: Progress) -> None:
+    started = time.monotonic()
+
+    def tell(done: int, task: Task, seconds: float) -> None:
+        ahead = (time.monotonic() - started) / done * (len(tasks) - done)
+        rest = f"about {_span(ahead)} left" if done < len(tasks) else f"all done in {_span(time.monotonic() - started)}"
+        progress(f"[{done}/{len(tasks)}] {task.world.name}, seed {task.seed}: {seconds:.0f} s; {rest}")
+
+    if jobs == 1:
+        for done, task in enumerate(tasks, start=1):
+            tell(done, task, replicate(task))
+        return
+    with _one_thread_each(), ProcessPoolExecutor(min(jobs, max(len(tasks), 1)), get_context("spawn")) as pool:
+        futures = {pool.submit(replicate, task): task for task in tasks}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                tell(done, futures[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes started meanwhile compute with one thread, since there are as many processes as wanted."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

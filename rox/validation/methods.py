@@ -1,0 +1,83 @@
+"""What is put to the test: the estimators that rox exports, and recipes in common use beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rox.core.errors import RunError
+from rox.models.churn_cox import ChurnCox
+from rox.models.panel_fe import PanelFE
+from rox.models.score_gap import ScoreGap
+from rox.models.staggered_uplift import StaggeredUplift
+from rox.testing.invariance import Estimator
+from rox.validation import rivals
+from rox.validation.truths import Target
+from rox.validation.worlds import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """An estimator or a recipe, and the truths it is held against.
+
+    Attributes:
+        name: Of the effect it gives, or of the recipe.
+        targets: What its users take its answer for.
+        estimator: A model; nothing for a recipe.
+        recipe: A recipe; nothing for a model.
+        alarm: Code of the check that is there to see when it is badly wrong.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    estimator: Estimator | None = None
+    recipe: rivals.Recipe | None = None
+    alarm: str = ""
+
+    @property
+    def specification(self) -> str:
+        """The method as asked, the same in every process."""
+        return f"{self.name}: {self.estimator or 'recipe'!r} for {', '.join(self.targets)}"
+
+    @property
+    def is_about_rollouts(self) -> bool:
+        """Whether it measures a roll-out."""
+        return bool({Target.ROLLOUT, Target.ROLLOUT_MONEY} & set(self.targets))
+
+
+ESTIMATORS = (
+    Method(name="gap", targets=(Target.SUSTAINED, Target.GAP), estimator=ScoreGap(), alarm="ROX-A05"),
+    Method(name="panel", targets=(Target.SUSTAINED,), estimator=PanelFE(), alarm="ROX-A08"),
+    Method(name="churn", targets=(Target.HAZARD,), estimator=ChurnCox(), alarm="ROX-S07"),
+    Method(name="uplift", targets=(Target.ROLLOUT,), estimator=StaggeredUplift(), alarm="ROX-L01"),
+)
+"""Every estimator that rox exports, as it comes."""
+
+RECIPES = (
+    Method(name="promoter_gap", targets=(Target.SUSTAINED,), recipe=rivals.promoter_gap),
+    Method(name="pooled_ols", targets=(Target.SUSTAINED,), recipe=rivals.pooled_ols),
+    Method(name="quartiles", targets=(Target.SUSTAINED,), recipe=rivals.quartiles),
+    Method(name="carried_forward", targets=(Target.SUSTAINED,), recipe=rivals.carried_forward),
+    Method(name="first_score_cox", targets=(Target.HAZARD,), recipe=rivals.first_score_cox),
+    Method(name="carried_forward_cox", targets=(Target.HAZARD,), recipe=rivals.carried_forward_cox),
+    Method(name="before_after", targets=(Target.ROLLOUT_MONEY,), recipe=rivals.before_after),
+    Method(name="twfe", targets=(Target.ROLLOUT_MONEY,), recipe=rivals.twfe),
+)
+"""Recipes in common use."""
+
+
+def pick(names: Sequence[str] | None = None) -> tuple[Method, ...]:
+    """Return methods by name, all of them by default.
+
+    Raises:
+        RunError: No such method.
+    """
+    every = {method.name: method for method in (*ESTIMATORS, *RECIPES)}
+    if unknown := [name for name in names or () if name not in every]:
+        raise RunError(f"There are no methods {unknown}.", [f"the methods are {', '.join(every)}"])
+    return tuple(every.values()) if names is None else tuple(every[name] for name in dict.fromkeys(names))
+
+
+def used_in(world: World, methods: Sequence[Method]) -> tuple[Method, ...]:
+    """Return the methods that a world has something to say about."""
+    return tuple(method for method in methods if method.is_about_rollouts or not world.is_about_rollouts)

@@ -1,0 +1,169 @@
+"""What is true in one bank, for each question that methods are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from rox.core.check import Verdict
+from rox.core.effect import Effect
+from rox.core.errors import RoxError
+from rox.core.estimand import Question
+from rox.core.linked import Linked
+from rox.simulate.bank import Bank, Intervention
+from rox.simulate.truth import BANK, Truth
+from rox.simulate.world import simulate
+
+SHIFT, SHIFT_FROM, HORIZON = 0.5, 12, 12
+"""Points of latent experience added for good, the month they begin in, and the months after which money is read."""
+
+
+class Target(StrEnum):
+    """What an estimate is held against.
+
+    ``SUSTAINED``: money per customer that one more score point earns if it lasts twelve months. ``GAP``: the same
+    comparison as ``ScoreGap`` makes, had everybody answered every wave. ``HAZARD``: log hazard ratio of a voluntary
+    exit per score point. ``ROLLOUT``: gain of a roll-out as a share of each customer's own money, months 6 to 11.
+    ``ROLLOUT_MONEY``: the same gain as a share of all customers' money.
+    """
+
+    SUSTAINED = "sustained"
+    GAP = "gap"
+    HAZARD = "hazard"
+    ROLLOUT = "rollout"
+    ROLLOUT_MONEY = "rollout_money"
+
+
+_TAKEN_FOR: Mapping[Question, Target] = {
+    Question.GAP: Target.SUSTAINED,
+    Question.PULSE: Target.SUSTAINED,
+    Question.SUSTAINED: Target.SUSTAINED,
+    Question.HAZARD: Target.HAZARD,
+    Question.INITIATIVE: Target.ROLLOUT,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truths:
+    """The true values in one bank.
+
+    Attributes:
+        bank: The bank as methods see it.
+        values: By target; ``GAP`` is not among them, it takes a fit (``everybody_answers``).
+        rollout: ``Truth.rollout`` by segment, where it was asked for.
+    """
+
+    bank: Bank
+    values: Mapping[Target, float]
+    rollout: pd.DataFrame
+
+    def of(self, target: Target, effect: Effect | None) -> float:
+        """Return the true value, for the same mix of segments as the estimate has where segments are estimated."""
+        if target is Target.ROLLOUT and effect is not None:
+            return float(self.rollout.loc[list(effect.groups), "ratio_gain"].to_numpy() @ effect.shares)
+        return self.values[target]
+
+
+def find_truths(bank: Bank, targets: Collection[Target]) -> Truths:
+    """Simulate the counterparts of a bank and read off what is true in it.
+
+    Args:
+        bank: The bank as configured.
+        targets: What is wanted.
+    """
+    values: dict[Target, float] = {}
+    rollout = pd.DataFrame()
+    if {Target.SUSTAINED, Target.HAZARD} & set(targets):
+        better = simulate(bank.config, Intervention(shift=SHIFT, shift_from=SHIFT_FROM))
+        shifted = Truth(bank=better, against=bank)
+        values[Target.SUSTAINED] = _bank_row(shifted.after(HORIZON))["effect_per_point"]
+        values[Target.HAZARD] = log_hazard_per_point(shifted)
+    if {Target.ROLLOUT, Target.ROLLOUT_MONEY} & set(targets):
+        without = simulate(bank.config, Intervention(rollout=False))
+        rollout = Truth(bank=bank, against=without).rollout()
+        everyone = _bank_row(rollout)
+        values[Target.ROLLOUT] = everyone["ratio_gain"]
+        values[Target.ROLLOUT_MONEY] = everyone["effect"] / everyone["money"]
+    return Truths(bank=bank, values=values, rollout=rollout)
+
+
+def _bank_row(table: pd.DataFrame) -> dict[str, float]:
+    return {str(name): float(value[BANK]) for name, value in table.items()}
+
+
+def log_hazard_per_point(shifted: Truth) -> float:
+    """Return the true log hazard ratio of a voluntary exit per score point gained by a sustained shift.
+
+    The simulator multiplies the voluntary hazard by ``exp(−exits.experience · latent points)``. A latent point is worth
+    less than a score point near the top of the scale, so both gains are read off the two banks, twelve months after the
+    shift began, over the customers still there: dial times latent points gained, over score points gained.
+    """
+    month = SHIFT_FROM - 1 + HORIZON
+    here = shifted.against.active[month]
+    gained = {
+        name: float(np.mean((getattr(shifted.bank, name)[month] - getattr(shifted.against, name)[month])[here]))
+        for name in ("experience", "score")
+    }
+    return -shifted.bank.config.exits.experience * gained["experience"] / gained["score"]
+
+
+def beside_truth(effects: Sequence[Effect], truths: Truths) -> pd.DataFrame:
+    """Set effects beside the truth that they are taken for.
+
+    Money per score point stands beside what one more point earns, a log hazard ratio beside the true one, an initiative
+    beside its true gain.
+
+    Args:
+        effects: Effects of one bank.
+        truths: What is true in it.
+
+    Returns:
+        One row per effect: ``estimate``, ``low`` and ``high`` (90%), ``truth``, ``times`` (estimate over truth),
+        ``holds_truth``, whether the interval does, ``grade`` and the codes of the checks that ``lowered`` it.
+
+    Raises:
+        RoxError: An effect answers a question whose truth is not among these.
+    """
+    known = [str(each) for each in truths.values]
+    if strange := [effect.name for effect in effects if _TAKEN_FOR.get(effect.estimand.question) not in truths.values]:
+        raise RoxError(f"The truth for {', '.join(strange)} is not known here.", [f"known are {', '.join(known)}"])
+    rows = {}
+    for effect in effects:
+        target = _TAKEN_FOR[effect.estimand.question]
+        estimate, truth = float(effect.overall.mean()), truths.of(target, effect)
+        low, high = (float(each) for each in np.quantile(effect.overall, [0.05, 0.95]))
+        rows[effect.name] = {
+            "estimate": estimate,
+            "low": low,
+            "high": high,
+            "truth": truth,
+            "times": estimate / truth,
+            "holds_truth": low <= truth <= high,
+            "grade": str(effect.grade),
+            "lowered": " ".join(check.code for check in effect.checks if check.verdict is Verdict.DEMOTE),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def everybody_answers(bank: Bank, data: Linked) -> Linked:
+    """Give every customer of a linked bank the answer they would give in every wave; all else stays as it is.
+
+    A regression on these rows has the sampling error of answering and the choice of who answers taken out.
+    """
+    frame = data.frame()
+    place = np.argsort(bank.customers.identifier)[frame["customer"].to_numpy()]
+    month = frame["month"].to_numpy() - _first_month(bank)
+    every = bank.config.survey.every
+    wave = (month // every) * every - 1
+    asked = wave >= np.maximum(bank.customers.opened[place], 0)
+    score = np.where(asked, bank.score[np.maximum(wave, 0), place], np.nan)
+    rows = frame.assign(score=score.astype(float), score_age=np.where(asked, month - wave, np.nan))
+    return replace(data, panel=rows, fetch=lambda held: held.copy())
+
+
+def _first_month(bank: Bank) -> int:
+    return int(bank.config.first_month.astype(int)) + 12 * 1970
