@@ -1,7 +1,7 @@
 # make report   set up, run the bundled bank from its tables to its reports
 # make test     set up, run the tests
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
-# make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, half an hour
+# make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about an hour
 # make PYTHON=/path/to/python3.11 …      choose an interpreter
 
 SHELL := /bin/sh

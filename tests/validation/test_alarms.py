@@ -1,6 +1,6 @@
 """Where an estimator must fail, its alarm must be raised; where no alarm can see, no causal word may be used.
 
-Small banks; the full figures stand in ``docs/validation.md``.
+Small banks; ``make validation`` computes the full figures.
 """
 
 from __future__ import annotations
