@@ -39,7 +39,7 @@ lab: $(VENV)/.done
 	$(BIN)/jupyter lab notebooks
 
 validation: $(VENV)/.done
-	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 16 --customers 20000 --seed 1 \
+	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 24 --customers 20000 --seed 1 \
 	--jobs 2 --out out/validation --document docs/validation.md
 
 $(VENV)/.done: pyproject.toml constraints.txt

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 import rox
 from rox.core.errors import RunError
@@ -132,7 +134,10 @@ def _work_through(tasks: Sequence[Task], jobs: int, progress: Progress) -> None:
         for done, task in enumerate(tasks, start=1):
             tell(done, task, replicate(task))
         return
-    with _one_thread_each(), ProcessPoolExecutor(min(jobs, max(len(tasks), 1)), get_context("spawn")) as pool:
+    if not tasks:
+        return
+    workers = min(jobs, len(tasks))
+    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _leave_with_parent) as pool:
         futures = {pool.submit(replicate, task): task for task in tasks}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -140,6 +145,18 @@ def _work_through(tasks: Sequence[Task], jobs: int, progress: Progress) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _leave_with_parent() -> None:
+    """Let a process end when the one that started it was killed; else it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_outlive, args=(parent,), daemon=True).start()
+
+
+def _outlive(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _span(seconds: float) -> str:

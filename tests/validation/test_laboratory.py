@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -73,6 +75,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     lines.clear()
     validate(WORLDS, **SMALL, jobs=1, out=tmp_path, progress=lines.append)
     assert lines[0] == "3 of 4 banks are kept from before"
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    words = ["validate", "--presets", "cmb/dip", "--estimators", "twfe", "--customers", "1000", "--replications", "500"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "rox", *words, "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    assert run.stderr.readline().startswith("[1/500]")
+    workers = [each for each in psutil.Process(run.pid).children(recursive=True) if "spawn_main" in str(each.cmdline())]
+    assert len(workers) == 2
+    run.kill()
+    run.wait()
+    run.stderr.close()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
 
 
 @pytest.mark.slow

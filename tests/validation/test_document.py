@@ -1,0 +1,45 @@
+"""The document in ``docs`` is the one that ``make validation`` makes, and says so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rox.core.words import say
+from rox.validation import ESTIMATORS, RECIPES
+
+
+@pytest.fixture(scope="module")
+def text(root: Path) -> str:
+    return (root / "docs" / "validation.md").read_text(encoding="utf-8")
+
+
+def test_it_names_the_command_of_the_makefile(root, text):
+    recipe = re.search(r"rox validate [^\n]*(?:\\\n[^\n]*)*", (root / "Makefile").read_text(encoding="utf-8"))
+    assert recipe is not None
+    command = re.sub(r"\s*\\\n\s*", " ", recipe.group())
+    command = re.sub(r" --(?:jobs|out|document) \S+", "", command)
+    assert f"`{command}`" in text
+
+
+def test_it_says_first_what_it_is(text):
+    assert text.startswith(f"# {say('validation.title')}\n\n{say('validation.plain')}\n")
+
+
+def test_everything_was_tried_in_every_world(root, text):
+    worlds = re.search(r"--presets (.*?) --", text)
+    assert worlds is not None
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n### ")[1:]}
+    assert list(sections) == worlds.group(1).split()
+    for world, part in sections.items():
+        for method in (*ESTIMATORS, *RECIPES):
+            if "/" not in world or method.is_about_rollouts:
+                assert say(f"validation.method.{method.name}") in part
+
+
+def test_every_claim_that_an_alarm_fails_stands_in_the_table(text):
+    broken = re.findall(r"^\| (\S+) +\| (\S+) .*\| no +\|$", text, flags=re.MULTILINE)
+    told = re.findall(r"^- (\S+) in (\S+): ROX-\w+ was raised in", text, flags=re.MULTILINE)
+    assert sorted(broken) == sorted((world, method) for method, world in told)
