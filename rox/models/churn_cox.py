@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,14 @@ from rox.core.linked import Linked, Step
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.answers import control_columns, outcome_unit, read_panel, standardised
+from rox.models.calibrated_cox import CalibratedCox, calibrated_cox
 from rox.models.cox import CoxFit, cox
 from rox.models.episodes import Clock, at_risk, joined, split
 from rox.models.evidence import FEWEST_CUSTOMERS, rival_table
 from rox.models.phrases import amount
 from rox.models.population import Population, population, shown
-from rox.models.reliability import Share, answer_reliability
+from rox.models.readings import can_calibrate
+from rox.models.reliability import Reliability, Share, answer_reliability
 from rox.models.survival import survival_table
 
 FEWEST_EXITS = 10
@@ -34,6 +37,8 @@ SE_RATIO = 1.25
 FRESH = 3
 """Months up to which a score counts as fresh."""
 HORIZON = 12
+STYLE_RATIO, STYLE_Z = 0.6, 1.645
+"""A lasting part that counts for less than this share of the passing one, clearly so, is a habit of answering."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +48,23 @@ class ChurnCox:
     Estimand: cause-specific log hazard ratio of voluntary exit per score point among customers at risk whose score was
     answered in an earlier month, one ratio for all segments. Assumes proportional hazards and, given segment, tenure
     and controls, that entry and other exits tell nothing about leaving; a causal reading needs no unmeasured
-    confounding. The carried-forward score is noisy and stale, so the true ratio is probably stronger.
+    confounding.
+
+    An answer is noisy, and older every month. By default each month uses the experience expected from the answers so
+    far (regression calibration; Prentice 1982), whose noise and fading are measured from repeated answers; the
+    answer as it stands is shown beside it, uncorrected. Lasting habits of answering cannot be told from lasting
+    experience, so the true ratio is probably stronger still.
 
     Counting-process rows (Andersen & Gill 1982): a customer enters in the month after the first answer, and each month
-    uses the latest answer of an earlier month. Efron's likelihood by lifelines, strata by segment, errors clustered by
-    customer (Lin & Wei 1989). Exits for other reasons end the follow-up, which is right for this hazard and would be
-    wrong for a probability of leaving.
+    uses the latest answers of earlier months. Efron's likelihood, strata by segment, errors clustered by customer
+    (Lin & Wei 1989), to which the uncertainty of the calibration is added. Exits for other reasons end the follow-up,
+    which is right for this hazard and would be wrong for a probability of leaving.
 
     Attributes:
         time: The clock: ``tenure`` (months since opening, with delayed entry) or ``calendar``, where the opening month
             is a covariate instead.
+        reading: ``calibrated``, or ``carried``: the latest answer as it stands. Where too few customers answered more
+            than once to measure the noise, ``calibrated`` falls back to ``carried`` and says so.
         controls: Columns to hold equal; default those the study names.
         horizons: Months at which retention is described.
         draws: Number of draws.
@@ -65,6 +77,7 @@ class ChurnCox:
     """
 
     time: Clock = "tenure"
+    reading: Literal["calibrated", "carried"] = "calibrated"
     controls: Sequence[str] | None = None
     horizons: Sequence[int] = (12, 24)
     draws: int = 4000
@@ -85,12 +98,13 @@ class ChurnCox:
         months = at_risk(panel, self.time)
         months = months[months[list(controls)].notna().all(axis=1)]
         _require_exits(months, data)
-        episodes = joined(months, ["score", *controls])
-        main = cox(episodes, self._covariates(episodes, controls))
-        people = population(panel, sorted(months["segment"].astype(str).unique()))
         age = float(months["score_age"].mean())
         noise = answer_reliability(_answers(panel), generator)
-        signal = None if noise is None else noise.carried(age)
+        carried = self._fit(months, controls)
+        held = self._calibrated(months, panel, noise, controls)
+        main, used = (carried, months) if held is None else (held.fit, held.months)
+        episodes = joined(used, ["score", *controls])
+        people = population(panel, sorted(months["segment"].astype(str).unique()))
         checks = (
             *data.checks,
             Check(code="ROX-S01", verdict=Verdict.PASS, values={"rows": len(months), "look_back": data.look_back}),
@@ -98,7 +112,7 @@ class ChurnCox:
             self._steady(episodes, main, controls),
             _enough_exits(main),
             _errors_agree(main),
-            _noisy(signal, age),
+            *_read(held, noise, age),
             *_leavers_hold(panel, data),
         )
         min_cell = data.study.about.min_cell
@@ -117,7 +131,7 @@ class ChurnCox:
             counts=_counts(months, episodes, main),
             tables={
                 "coefficients": _coefficients(main),
-                "rivals": self._rivals(months, episodes, controls, main, signal),
+                "rivals": self._rivals(months, used, controls, carried, held),
                 "segments": _by_segment(months, people.groups, min_cell),
                 "survival": survival_table(panel, people, self.horizons, min_cell),
             },
@@ -148,24 +162,38 @@ class ChurnCox:
             return Check(code="ROX-S04", verdict=Verdict.NOTE, values=values)
         return Check(code="ROX-S04", verdict=Verdict.PASS, values=values | {"difference": float(change), "se": se})
 
+    def _fit(self, months: pd.DataFrame, controls: Sequence[str]) -> CoxFit:
+        episodes = joined(months, ["score", *controls])
+        return cox(episodes, self._covariates(episodes, controls))
+
+    def _calibrated(
+        self, months: pd.DataFrame, panel: pd.DataFrame, noise: Reliability | None, controls: Sequence[str]
+    ) -> CalibratedCox | None:
+        """Fit with readings instead of answers; nothing when that was not asked for or cannot be done."""
+        if self.reading == "carried" or noise is None or not can_calibrate(noise, float(months["score_age"].mean())):
+            return None
+        return calibrated_cox(months, _answers(panel), noise, lambda rows: self._covariates(rows, controls))
+
     def _rivals(
         self,
         months: pd.DataFrame,
-        episodes: pd.DataFrame,
+        used: pd.DataFrame,
         controls: Sequence[str],
-        main: CoxFit,
-        signal: Share | None,
+        carried: CoxFit,
+        held: CalibratedCox | None,
     ) -> pd.DataFrame:
-        """What others would report, and what the noise of the answers alone hides, beside the headline ``carried``."""
-        found = {"without_controls": _first(cox(episodes, episodes[["score"]])), "carried": _first(main)}
-        fresh = joined(months[months["score_age"] <= FRESH], ["score", *controls])
+        """What others would report beside the headline: the answers as they stand, fresh ones only, no controls."""
+        found = {} if held is None else {"calibrated": _first(held.fit)}
+        found["carried"] = _first(carried)
+        episodes = joined(used, ["score"])
+        found["without_controls"] = _first(cox(episodes, episodes[["score"]]))
+        fresh = months[months["score_age"] <= FRESH]
         if fresh["event"].sum() >= FEWEST_EXITS:
-            found["fresh_only"] = _first(cox(fresh, self._covariates(fresh, controls)))
-        value, error = found["carried"]
-        if signal is not None and signal.low > 0:
-            spread = np.hypot(error / signal.value, value * signal.se / signal.value**2)
-            found["noise_removed"] = (value / signal.value, float(spread))
-        table = rival_table(found, "carried")
+            found["fresh_only"] = _first(self._fit(fresh, controls))
+        if held is not None:
+            found["lasting_part"] = _first(held.apart)
+            found["passing_part"] = (float(held.apart.coefficient[-1]), float(held.apart.se[-1]))
+        table = rival_table(found, next(iter(found)))
         return table.assign(hazard_ratio=np.exp(table["estimate"]))
 
 
@@ -244,6 +272,27 @@ def _errors_agree(fit: CoxFit) -> Check:
     ratio = float(fit.se[0] / fit.model_se[0])
     agree = 1 / SE_RATIO <= ratio <= SE_RATIO
     return Check(code="ROX-S09", verdict=Verdict.PASS if agree else Verdict.NOTE, values={"ratio": ratio})
+
+
+def _read(held: CalibratedCox | None, noise: Reliability | None, age: float) -> tuple[Check, ...]:
+    """Say how the answers were read, and whether a habit of answering shows (ROX-E03)."""
+    if held is None:
+        return (_noisy(None if noise is None else noise.carried(age), age),)
+    lasting, passing, memory, error = held.noise.parts[0]
+    shares = {"lasting": lasting, "passing": passing, "noise": error}
+    total = sum(shares.values())
+    values = {name: 100 * part / total for name, part in shares.items()} | {"memory": memory, "age": age}
+    first, last = held.apart.coefficient[0], held.apart.coefficient[-1]
+    between = float(held.apart.covariance[[0, 0, -1], [0, -1, -1]] @ np.array([1.0, -2.0, 1.0]))
+    habit = abs(first) < STYLE_RATIO * abs(last) and abs(first - last) > STYLE_Z * np.sqrt(between)
+    return (
+        Check(code="ROX-S11", verdict=Verdict.NOTE, values=values),
+        Check(
+            code="ROX-E03",
+            verdict=Verdict.NOTE if habit else Verdict.PASS,
+            values={"lasting": float(first), "passing": float(last)},
+        ),
+    )
 
 
 def _noisy(signal: Share | None, age: float) -> Check:

@@ -81,6 +81,46 @@ def answered_panel(
     return pd.concat(blocks, ignore_index=True)
 
 
+def noisy_leaving_panel(customers: int, months: int, *, seed: int, log_ratio: float = -0.25) -> pd.DataFrame:
+    """Customer-months with exits whose hazard follows experience, of which answers are noisy readings.
+
+    Experience is a lasting part (variance 0.8) and a passing one (1.2, of which 0.9 is left a month later); a quarterly
+    answer adds noise (variance 1.5).
+    """
+    rng = np.random.default_rng(seed)
+    lasting = np.sqrt(0.8) * rng.standard_normal(customers)
+    passing = np.sqrt(1.2) * rng.standard_normal(customers)
+    score, said = np.full(customers, np.nan), np.full(customers, np.nan)
+    exit_month = np.full(customers, np.nan)
+    blocks = []
+    for month in range(START, START + months):
+        passing = 0.9 * passing + np.sqrt(1.2 * (1 - 0.9**2)) * rng.standard_normal(customers)
+        hazard = 0.015 * np.exp(log_ratio * (lasting + passing))
+        leaves = np.isnan(exit_month) & (rng.random(customers) < -np.expm1(-hazard))
+        exit_month[leaves] = month
+        blocks.append(
+            pd.DataFrame(
+                {
+                    "customer": np.arange(customers),
+                    "month": month,
+                    "outcome": 100.0,
+                    "score": score,
+                    "score_age": month - said,
+                    "opened": START - 1.0,
+                }
+            )
+        )
+        if month % 3 == 2:
+            given = rng.random(customers) < 0.5
+            answer = 6 + lasting + passing + np.sqrt(1.5) * rng.standard_normal(customers)
+            score = np.where(given, answer, score)
+            said = np.where(given, month, said)
+    rows = pd.concat(blocks, ignore_index=True)
+    leaving = exit_month[rows["customer"]]
+    rows = rows.assign(exit_month=leaving, voluntary=~np.isnan(leaving))
+    return rows[~(rows["exit_month"] < rows["month"])]
+
+
 def leaving_panel(
     customers: int, months: int, *, seed: int, log_ratio: float, late: float = 0.0, response: float = 0.7
 ) -> pd.DataFrame:

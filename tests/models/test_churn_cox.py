@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from lifelines import CoxTimeVaryingFitter
 from statsmodels.duration.hazard_regression import PHReg
 
 from rox.core.check import Verdict
@@ -12,11 +13,11 @@ from rox.core.errors import FitError, LeakageError
 from rox.core.units import Unit
 from rox.models.answers import read_panel
 from rox.models.churn_cox import ChurnCox
-from rox.models.cox import cox, score_residuals
+from rox.models.cox import Rows, cox, likelihood, score_residuals
 from rox.models.episodes import at_risk, joined, split
 from rox.models.population import population
 from rox.models.survival import survival_table
-from tests.models.conftest import START, check, leaving_panel, linked_from
+from tests.models.conftest import START, check, leaving_panel, linked_from, noisy_leaving_panel
 
 
 class TestPublished:
@@ -80,6 +81,33 @@ class TestRows:
                 expected[dead] += (x[dead] - mean) / len(dead)
                 expected -= (weight / weight.sum())[:, None] * (x - mean)
         assert found == pytest.approx(expected, abs=1e-9)
+
+    def test_agrees_with_lifelines(self):
+        months = at_risk(read_panel(linked_from(leaving_panel(600, 18, seed=4, log_ratio=-0.2))), "tenure")
+        fit = cox(months, months[["score", "kind"]])
+        table = months[["customer", "segment", "start", "stop", "event", "score", "kind"]]
+        other = CoxTimeVaryingFitter().fit(
+            table, id_col="customer", event_col="event", start_col="start", stop_col="stop", strata=["segment"]
+        )
+        assert fit.coefficient == pytest.approx(other.params_.to_numpy(), abs=1e-7)
+        assert fit.model_covariance == pytest.approx(other.variance_matrix_.to_numpy(), rel=1e-5)
+
+    def test_derivatives_equal_differences(self):
+        rng = np.random.default_rng(3)
+        start = rng.integers(0, 5, 80).astype(float)
+        rows = Rows(
+            start=start,
+            stop=start + rng.integers(1, 5, 80),
+            event=rng.random(80) < 0.5,
+            stratum=rng.integers(0, 2, 80),
+        )
+        x, at, step = rng.standard_normal((80, 2)), np.array([0.2, -0.1]), 1e-5
+        _, score, information = likelihood(rows, x, at)
+        for place in range(2):
+            move = step * np.eye(2)[place]
+            up, down = likelihood(rows, x, at + move), likelihood(rows, x, at - move)
+            assert (up[0] - down[0]) / (2 * step) == pytest.approx(score[place], rel=1e-6)
+            assert (down[1] - up[1]) / (2 * step) == pytest.approx(information[place], rel=1e-6)
 
     def test_joining_and_splitting_rows_change_nothing(self):
         months = at_risk(read_panel(linked_from(leaving_panel(800, 20, seed=3, log_ratio=-0.2))), "tenure")
@@ -165,13 +193,40 @@ class TestChurn:
         hazards = effect.baseline["exit_hazard"]
         assert hazards.between(0.005, 0.03).all()
 
-    def test_says_that_a_carried_score_is_noisy_and_how_much_that_hides(self, sample):
+    def test_reads_answers_through_their_noise_and_shows_them_as_they_stand(self, sample):
         effect = ChurnCox().fit(sample, rng=1)
-        found = check(effect, "ROX-S07")
-        assert 5 < found.values["low"] <= found.values["signal"] <= found.values["high"] < 100
+        found = check(effect, "ROX-S11")
+        assert found.values["lasting"] + found.values["passing"] + found.values["noise"] == pytest.approx(100)
         rivals = effect.tables["rivals"]["estimate"]
-        assert rivals["noise_removed"] < rivals["carried"] < 0
-        assert {"ROX-S01", "ROX-S02", "ROX-S04", "ROX-S06", "ROX-S09"} <= {each.code for each in effect.checks}
+        assert list(rivals.index[:2]) == ["calibrated", "carried"]
+        assert rivals["calibrated"] < rivals["carried"] < 0
+        codes = {each.code for each in effect.checks}
+        assert {"ROX-S01", "ROX-S02", "ROX-S04", "ROX-S06", "ROX-S09", "ROX-E03"} <= codes
+        carried = ChurnCox(reading="carried").fit(sample, rng=1)
+        assert carried.tables["coefficients"].loc["score", "estimate"] == pytest.approx(rivals["carried"])
+        assert check(carried, "ROX-S07").values["signal"] < 100
+
+    def test_answers_without_any_signal_are_not_calibrated(self):
+        """Each answer is drawn anew: nothing of it is lasting, and there is nothing to read."""
+        effect = ChurnCox().fit(linked_from(leaving_panel(4000, 30, seed=2, log_ratio=-0.2)), rng=1)
+        assert "calibrated" not in effect.tables["rivals"].index
+        assert check(effect, "ROX-S07").values["low"] < 10
+
+    def test_noise_and_staleness_are_undone(self):
+        """Leaving follows experience, lasting and passing; answers add noise. Without habits the ratio is found."""
+        found, carried = [], []
+        for seed in range(4):
+            effect = ChurnCox(time="calendar").fit(linked_from(noisy_leaving_panel(6000, 30, seed=seed)), rng=1)
+            table = effect.tables["coefficients"].loc["score"]
+            found.append((table["estimate"] + 0.25) / table["se"])
+            carried.append(effect.tables["rivals"].loc["carried", "estimate"])
+        assert np.mean(carried) > -0.15
+        assert abs(np.mean(found)) < 1.5
+
+    def test_the_error_takes_in_the_calibration(self, sample):
+        effect = ChurnCox().fit(sample, rng=1)
+        main = effect.tables["coefficients"].loc["score"]
+        assert main["se"] > main["se_model"] * 1.005
 
     def test_an_effect_that_changes_is_noted_and_a_steady_one_is_not(self):
         steady = ChurnCox(time="calendar").fit(linked_from(leaving_panel(4000, 30, seed=4, log_ratio=-0.15)), rng=1)
