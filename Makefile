@@ -2,6 +2,7 @@
 # make test     set up, run the tests
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
 # make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about an hour
+# make calibration  fit what each grade of evidence is worth in banks of drawn difficulty; writes rox/core/bias_layers.toml
 # make PYTHON=/path/to/python3.11 …      choose an interpreter
 
 SHELL := /bin/sh
@@ -17,7 +18,7 @@ FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: report test fast lint types lab validation clean
+.PHONY: report test fast lint types lab validation calibration clean
 
 report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
@@ -41,6 +42,12 @@ lab: $(VENV)/.done
 validation: $(VENV)/.done
 	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 24 --customers 20000 --seed 1 \
 	--jobs 2 --out out/validation --document docs/validation.md
+
+calibration: $(VENV)/.done
+	$(BIN)/rox validate --presets mixed --replications 80 --customers 10000 --seed 501 --jobs 2 \
+	--out out/calibration --calibrate out/calibration
+	cp out/calibration/bias_layers.toml rox/core/
+	cp out/calibration/calibration.csv out/calibration/calibration.md docs/
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No working Python 3.11 or newer was found (on Debian: apt install python3-venv). \

@@ -30,6 +30,8 @@ _HOMES = {
     "Case": "rox.core.case",
     "read_case": "rox.core.case",
     "Spread": "rox.core.spread",
+    "Cells": "rox.core.cells",
+    "read_cells": "rox.core.cells",
     "Linked": "rox.core.linked",
     "month_label": "rox.core.linked",
     "Estimand": "rox.core.estimand",
@@ -46,9 +48,12 @@ _HOMES = {
     "Tables": "rox.linking.tables",
     "load": "rox.linking.load",
     "link": "rox.linking.link",
+    "panel_regression": "rox.linking.within",
+    "write_layout": "rox.linking.within_write",
     "experience": "rox.metrics.overview",
     "ScoreGap": "rox.models.score_gap",
     "PanelFE": "rox.models.panel_fe",
+    "LeadLag": "rox.models.lead_lag",
     "ChurnCox": "rox.models.churn_cox",
     "StaggeredUplift": "rox.models.staggered_uplift",
     "value": "rox.valuation.value",
@@ -75,6 +80,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from rox.core.case import Case as Case
     from rox.core.case import read_case as read_case
+    from rox.core.cells import Cells as Cells
+    from rox.core.cells import read_cells as read_cells
     from rox.core.check import Check as Check
     from rox.core.check import Grade as Grade
     from rox.core.check import Verdict as Verdict
@@ -101,8 +108,11 @@ if TYPE_CHECKING:
     from rox.linking.link import link as link
     from rox.linking.load import load as load
     from rox.linking.tables import Tables as Tables
+    from rox.linking.within import panel_regression as panel_regression
+    from rox.linking.within_write import write_layout as write_layout
     from rox.metrics.overview import experience as experience
     from rox.models.churn_cox import ChurnCox as ChurnCox
+    from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.panel_fe import PanelFE as PanelFE
     from rox.models.score_gap import ScoreGap as ScoreGap
     from rox.models.staggered_uplift import StaggeredUplift as StaggeredUplift

@@ -105,6 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--replications", type=int, default=12, help="banks per world (default: 12)")
     validate.add_argument("--customers", type=int, default=10_000, help="customers of each bank (default: 10000)")
     validate.add_argument("--seed", type=int, default=1, help="seed of the first bank (default: 1)")
+    validate.add_argument(
+        "--dial",
+        action="append",
+        default=[],
+        metavar="GROUP.NAME=VALUE",
+        help="turn a dial of every world, such as experience.attention=3; may be repeated",
+    )
+    validate.add_argument(
+        "--calibrate", type=Path, metavar="FOLDER", help="fit what each grade is worth, and write it into this folder"
+    )
     validate.add_argument("--out", type=Path, default=Path("out/validation"), help="folder (default: out/validation)")
     validate.add_argument("--jobs", type=int, default=2, help="processes, one thread each (default: 2)")
     validate.add_argument("--document", type=Path, help="write the document here too (default: only into the folder)")
@@ -201,6 +211,28 @@ def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _dials(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read GROUP.NAME=VALUE, where VALUE is a number, a list or text."""
+    from rox.core.errors import RunError
+
+    found: dict[str, dict[str, Any]] = {}
+    faults = []
+    for pair in pairs:
+        place, equals, text = pair.partition("=")
+        group, dot, name = place.partition(".")
+        if not (equals and dot and group and name):
+            faults.append(f"{pair!r}: write GROUP.NAME=VALUE")
+            continue
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found.setdefault(group, {})[name] = tuple(value) if isinstance(value, list) else value
+    if faults:
+        raise RunError("--dial cannot be read.", faults)
+    return found
+
+
 def _progress() -> Any:
     """Return what prints progress: one changing line on a terminal, one line per stage elsewhere."""
     live = sys.stderr.isatty()
@@ -237,6 +269,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
 
     board = validate(
         options.presets,
+        dials=_dials(options.dial),
         methods=options.estimators,
         replications=options.replications,
         customers=options.customers,
@@ -252,6 +285,13 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         write_text(options.out / "validation.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"),
         *(write_text(path, text) for path in (options.out / "validation.md", options.document) if path is not None),
     ]
+    if options.calibrate is not None:
+        from rox.validation.calibration import Calibration
+
+        found = Calibration.of(board)
+        folder = options.calibrate
+        written += found.save(folder / "bias_layers.toml", folder / "calibration.csv")
+        written.append(write_text(folder / "calibration.md", found.document(options.language)))
     if not options.json:
         print(tables_text(board, options.language))
         print(f"Wrote {', '.join(str(path) for path in written)}.")

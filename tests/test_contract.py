@@ -37,6 +37,11 @@ def test_the_sampled_model_of_rox_keeps_the_contract():
     assert check_estimator(uplift).name == "uplift"
 
 
+@pytest.mark.slow
+def test_the_model_of_lasting_changes_keeps_the_contract():
+    assert check_estimator(rox.LeadLag(draws=800), recover=False).name == "lead_lag"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mean:
     """The least a model can be: the mean outcome of all months, as if it were an effect."""

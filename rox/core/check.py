@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
@@ -87,13 +89,20 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class BiasLayer:
-    """How far estimates of a grade are from the truth: true = estimate·M, M ~ Normal(mean, sd²)."""
+    """How far estimates of a grade are from the truth: true = estimate·M, M ~ Normal(mean, sd²).
+
+    Attributes:
+        mean: Of the factor.
+        sd: Of the factor.
+        banks: Answers in simulated banks it was calibrated with; 0 when it is assumed.
+    """
 
     mean: float
     sd: float
+    banks: int = 0
 
 
-BIAS_LAYERS: Mapping[Grade, BiasLayer] = MappingProxyType(
+ASSUMED_LAYERS: Mapping[Grade, BiasLayer] = MappingProxyType(
     {
         Grade.A: BiasLayer(1.00, 0.05),
         Grade.B: BiasLayer(0.90, 0.20),
@@ -102,7 +111,20 @@ BIAS_LAYERS: Mapping[Grade, BiasLayer] = MappingProxyType(
         Grade.E: BiasLayer(0.15, 0.25),
     }
 )
-"""Default evidence discounts. They are assumptions: every report lists the one it used."""
+"""Evidence discounts set by judgement, for grades that no estimator reaches in the simulated banks."""
+
+
+def _read_layers() -> Mapping[Grade, BiasLayer]:
+    text = resources.files("rox.core").joinpath("bias_layers.toml").read_text(encoding="utf-8")
+    found = {Grade(name): values for name, values in tomllib.loads(text).items() if name != "recipe"}
+    return MappingProxyType(
+        {grade: BiasLayer(found[grade]["mean"], found[grade]["sd"], found[grade]["banks"]) for grade in Grade}
+    )
+
+
+BIAS_LAYERS = _read_layers()
+"""Evidence discounts in use, calibrated in simulated banks (``bias_layers.toml`` holds the recipe). Every report lists
+the one it used."""
 
 
 def check_table(checks: Iterable[Check], language: Language = "en") -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from rox.models.cox import CoxFit, Rows, cox, next_coefficient
+from rox.models.cox import CoxFit, cox, moved
 from rox.models.readings import Calibration
 from rox.models.reliability import Reliability
 
@@ -55,13 +55,12 @@ def calibrated_cox(
     read = rows.assign(score=found.reading(noise.parts[0]))
     design = covariates(read)
     fit = cox(read, design)
-    at, x = Rows.of(read), design.to_numpy(dtype=float)
-    moved = []
+    steps = []
     for parameters in noise.parts[1 : RESAMPLES + 1]:
-        x[:, 0] = found.reading(parameters)
-        if x[:, 0].std() > 0:
-            moved.append(next_coefficient(at, x, fit.coefficient))
-    extra = np.cov(np.array(moved), rowvar=False).reshape(fit.covariance.shape)
+        reading = found.reading(parameters)
+        if reading.std() > 0:
+            steps.append(moved(fit, read, design.assign(score=reading)))
+    extra = np.cov(np.array(steps), rowvar=False).reshape(fit.covariance.shape)
     trait, fading = found.parts(noise.parts[0])
     apart = cox(read, covariates(read.assign(score=trait)).assign(passing=fading))
     return CalibratedCox(fit=replace(fit, covariance=fit.covariance + extra), months=read, apart=apart, noise=noise)

@@ -15,6 +15,8 @@ from rox.numerics.joint import multipliers
 
 Floats = NDArray[np.float64]
 FEW_PLACES, TOO_FEW_PLACES = 30, 6
+BY_CHANCE = 0.5
+"""Share of the estimate that chance alone may add or take before it is said."""
 DETECTABLE = float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
 """Multiple of the standard error that a two-sided test at 5% finds with 80% probability."""
 
@@ -26,7 +28,8 @@ def precision(
 
     With fewer than 30 places on either side normal tables reject too often. If the order was drawn by lot the p-value
     comes from dealing the starts anew (ROX-L13), otherwise from a multiplier bootstrap over places (ROX-L14). Fewer
-    than 6 started places lower the grade (ROX-L08).
+    than 6 started places lower the grade (ROX-L08). Where the half-width of the 90% interval is more than half of the
+    estimate, chance alone may make it half or one and a half times the truth, which is said (ROX-L20).
 
     Returns:
         One row per segment and ``all``: ``estimate``, ``se``, ``detectable`` (the effect that is found four times in
@@ -45,7 +48,7 @@ def precision(
     )
     treated, compared = int((att.members & (data.sizes.sum(1) > 0)).sum()), att.comparisons
     enough = Verdict.PASS if treated >= TOO_FEW_PLACES else Verdict.DEMOTE
-    checks = (Check(code="ROX-L08", verdict=enough, values={"treated": treated}),)
+    checks = (Check(code="ROX-L08", verdict=enough, values={"treated": treated}), _by_chance(effect[-1], se[-1]))
     if min(treated, compared) >= FEW_PLACES:
         return table, checks
     by_lot = data.assigned == "random"
@@ -58,6 +61,12 @@ def precision(
     values: dict[str, str | int | float] = {"treated": treated, "compared": compared, "p": p_value(p)}
     few = Check(code="ROX-L13" if by_lot else "ROX-L14", verdict=Verdict.NOTE, values=values)
     return table, (*checks, few)
+
+
+def _by_chance(effect: float, se: float) -> Check:
+    reach = float(stats.norm.ppf(0.95)) * se
+    verdict = Verdict.NOTE if reach > BY_CHANCE * abs(effect) else Verdict.PASS
+    return Check(code="ROX-L20", verdict=verdict, values={"effect": 100 * effect, "reach": 100 * reach})
 
 
 def permuted_effects(

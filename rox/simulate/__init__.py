@@ -11,6 +11,7 @@ from rox.simulate.cash import TrueReturn
 from rox.simulate.config import BankConfig
 from rox.simulate.export import write_bank
 from rox.simulate.funnel import Applications, funnel_steps, funnel_truth, open_accounts
+from rox.simulate.mixed import mixed
 from rox.simulate.presets import preset
 from rox.simulate.referrals import referral_summary
 from rox.simulate.segments import SegmentConfig
@@ -29,6 +30,7 @@ __all__ = [
     "Truth",
     "funnel_steps",
     "funnel_truth",
+    "mixed",
     "open_accounts",
     "preset",
     "promotions",

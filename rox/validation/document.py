@@ -68,7 +68,7 @@ def accuracy_table(accuracy: pd.DataFrame, language: Language = "en") -> str:
                 "seconds": f"{row['seconds']:.1f}",
             }
         )
-    return _table(rows, language)
+    return markdown_table(rows, language)
 
 
 def alarm_table(alarms: pd.DataFrame, language: Language = "en") -> str:
@@ -91,7 +91,7 @@ def alarm_table(alarms: pd.DataFrame, language: Language = "en") -> str:
                 "holds": _holds(row["holds"], language),
             }
         )
-    return _table(rows, language)
+    return markdown_table(rows, language)
 
 
 def grade_table(grades: pd.DataFrame, language: Language = "en") -> str:
@@ -103,7 +103,7 @@ def grade_table(grades: pd.DataFrame, language: Language = "en") -> str:
         columns = ["mean", "sd", "q05", "q25", "q50", "q75", "q95", "through", "worlds", "assumed_mean", "assumed_sd"]
         figures = {column: "–" if np.isnan(row[column]) else f"{row[column]:.2f}" for column in columns}
         rows.append({"grade": row["grade"], "method": name, "banks": f"{row['banks']:.0f}", **figures})
-    return _table(rows, language)
+    return markdown_table(rows, language)
 
 
 def _made(board: Scoreboard, language: Language) -> str:
@@ -176,7 +176,7 @@ def _alarm_parts(board: Scoreboard, language: Language) -> list[str]:
         }
         for row in _records(board.codes())
     ]
-    return [*parts, say("validation.codes.text", language), _table(shown, language)]
+    return [*parts, say("validation.codes.text", language), markdown_table(shown, language)]
 
 
 def _grade_parts(board: Scoreboard, language: Language) -> list[str]:
@@ -229,7 +229,7 @@ def _bullets(items: Mapping[str, str]) -> str:
     return "\n".join(f"- **{name}**: {text}" for name, text in items.items())
 
 
-def _table(rows: Sequence[Mapping[str, str]], language: Language) -> str:
+def markdown_table(rows: Sequence[Mapping[str, str]], language: Language) -> str:
     """Write a Markdown table with padded columns; numbers to the right."""
     names = list(rows[0])
     head = {name: say(f"validation.column.{name}", language) for name in names}

@@ -20,13 +20,13 @@ from rox.core.record import versions
 from rox.validation.methods import Method, pick, used_in
 from rox.validation.replication import Task, read_answers, replicate
 from rox.validation.scoreboard import Scoreboard
-from rox.validation.worlds import World, read_world
+from rox.validation.worlds import Dials, World, read_world
 
 Progress = Callable[[str], None]
 ROOMS = ("core", "numerics", "linking", "models", "simulate", "validation")
 """Rooms whose code an answer depends on."""
-COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py")
-"""Files of the last room that no answer depends on: they send banks out, count and write."""
+COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py", "calibration.py", "bias_layers.toml")
+"""Files that no answer depends on: they send banks out, count and write, or are made from the answers."""
 LEAST_CUSTOMERS = 1_000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -40,6 +40,7 @@ def validate(
     seed: int = 1,
     out: str | Path = "out/validation",
     jobs: int = 2,
+    dials: Dials | None = None,
     progress: Progress = lambda line: None,
 ) -> Scoreboard:
     """Let every method answer for many simulated banks and hold the answers against the truth.
@@ -57,12 +58,13 @@ def validate(
         seed: Seed of the first bank; the others follow. The same seeds serve every world.
         out: Folder of the results.
         jobs: Processes; each uses one thread. With 1 everything happens in this process.
+        dials: Changes to the dials of every world, such as ``{"experience": {"attention": 3.0}}``.
         progress: Called with each line of progress.
 
     Raises:
         RunError: Unknown worlds or methods, or numbers out of range; all of them are listed.
     """
-    chosen, tried = [read_world(name) for name in dict.fromkeys(worlds)], pick(methods)
+    chosen, tried = [read_world(name, dials) for name in dict.fromkeys(worlds)], pick(methods)
     faults = [
         f"{name} is {value}; needed: {least} or more"
         for name, value, least in (
@@ -85,7 +87,9 @@ def validate(
         progress(f"{kept} of {len(tasks)} banks are kept from before")
     _work_through(left, jobs, progress)
     found = [content for task in tasks if (content := read_answers(task.path, task.key)) is not None]
-    return Scoreboard.of(found, methods=tried, replications=replications, customers=customers, seed=seed)
+    return Scoreboard.of(
+        found, methods=tried, replications=replications, customers=customers, seed=seed, dials=dials or {}
+    )
 
 
 def _tasks(
@@ -98,7 +102,9 @@ def _tasks(
             used = used_in(world, methods)
             if not used:
                 continue
-            question = json.dumps([ground, world.name, each, customers, [method.specification for method in used]])
+            question = json.dumps(
+                [ground, world.specification, each, customers, [method.specification for method in used]]
+            )
             yield Task(
                 world=world,
                 seed=each,
@@ -115,7 +121,7 @@ def _ground() -> str:
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
     for room in ROOMS:
         for file in sorted((home / room).rglob("*")):
-            if file.name in COUNTS_ONLY and room == "validation":
+            if file.name in COUNTS_ONLY or file.parent.name == "words":
                 continue
             if file.suffix == ".py" or (room == "simulate" and file.suffix == ".toml"):
                 digest.update(hashlib.sha256(file.read_bytes()).digest())

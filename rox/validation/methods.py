@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rox.core.errors import RunError
 from rox.models.churn_cox import ChurnCox
+from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
 from rox.models.score_gap import ScoreGap
 from rox.models.staggered_uplift import StaggeredUplift
@@ -25,14 +26,14 @@ class Method:
         targets: What its users take its answer for.
         estimator: A model; nothing for a recipe.
         recipe: A recipe; nothing for a model.
-        alarm: Code of the check that is there to see when it is badly wrong.
+        alarms: Codes of the checks that are there to see when it is badly wrong, each in its own way.
     """
 
     name: str
     targets: tuple[Target, ...]
     estimator: Estimator | None = None
     recipe: rivals.Recipe | None = None
-    alarm: str = ""
+    alarms: tuple[str, ...] = ()
 
     @property
     def specification(self) -> str:
@@ -46,10 +47,41 @@ class Method:
 
 
 ESTIMATORS = (
-    Method(name="gap", targets=(Target.SUSTAINED, Target.GAP), estimator=ScoreGap(), alarm="ROX-A05"),
-    Method(name="panel", targets=(Target.SUSTAINED,), estimator=PanelFE(), alarm="ROX-A08"),
-    Method(name="churn", targets=(Target.HAZARD,), estimator=ChurnCox(), alarm="ROX-S07"),
-    Method(name="uplift", targets=(Target.ROLLOUT,), estimator=StaggeredUplift(), alarm="ROX-L01"),
+    # The past that a score "predicts"; a mix of customers that passes for a difference between scores.
+    Method(
+        name="gap",
+        targets=(Target.SUSTAINED, Target.GAP),
+        estimator=ScoreGap(),
+        alarms=("ROX-A05", "ROX-A02"),
+    ),
+    # Scores that follow money; movements of a customer's answers that are noise.
+    Method(
+        name="panel",
+        targets=(Target.SUSTAINED,),
+        estimator=PanelFE(),
+        alarms=("ROX-A08", "ROX-E04", "ROX-E05"),
+    ),
+    # Experience that follows money; a shape that does not fit; chance that is as large as the effect.
+    Method(
+        name="lead_lag",
+        targets=(Target.SUSTAINED,),
+        estimator=LeadLag(),
+        alarms=("ROX-A12", "ROX-A13", "ROX-A17"),
+    ),
+    # Noise of the answers, taken out or not; habits of answering.
+    Method(
+        name="churn",
+        targets=(Target.HAZARD,),
+        estimator=ChurnCox(),
+        alarms=("ROX-S07", "ROX-S08", "ROX-S11", "ROX-E03"),
+    ),
+    # Places that differed before; places chosen by somebody; a rebound; chance that is as large as the effect.
+    Method(
+        name="uplift",
+        targets=(Target.ROLLOUT,),
+        estimator=StaggeredUplift(),
+        alarms=("ROX-L01", "ROX-L03", "ROX-L06", "ROX-L20"),
+    ),
 )
 """Every estimator that rox exports, as it comes."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rox.core.check import BIAS_LAYERS, Grade, Verdict
 from rox.core.record import plain
 from rox.validation.methods import Method, pick
 from rox.validation.truths import Target
+from rox.validation.worlds import Dials
 
 BADLY = 0.5
 """An estimate that misses the truth by more than this share of it is badly wrong."""
@@ -34,6 +36,7 @@ class Scoreboard:
         replications: Banks per world.
         customers: Customers of each bank.
         seed: Seed of the first bank.
+        dials: Changes made to the dials of every world.
     """
 
     answers: pd.DataFrame
@@ -42,6 +45,7 @@ class Scoreboard:
     replications: int
     customers: int
     seed: int
+    dials: Dials = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class Scoreboard:
         replications: int,
         customers: int,
         seed: int,
+        dials: Dials | None = None,
     ) -> Scoreboard:
         """Put the files of finished banks together."""
         rows, verdicts = [], []
@@ -70,7 +75,13 @@ class Scoreboard:
         answers = answers.assign(error=error, wrong=error.abs() > BADLY * answers["truth"].abs())
         checks = pd.DataFrame(verdicts, columns=["world", "seed", "method", "code", "verdict"]).drop_duplicates()
         return cls(
-            answers=answers, checks=checks, methods=methods, replications=replications, customers=customers, seed=seed
+            answers=answers,
+            checks=checks,
+            methods=methods,
+            replications=replications,
+            customers=customers,
+            seed=seed,
+            dials=dials or {},
         )
 
     @property
@@ -89,7 +100,12 @@ class Scoreboard:
         named = [method.name for method in self.methods]
         chosen = [] if named == [method.name for method in pick()] else ["--estimators", *named]
         size = ["--replications", str(self.replications), "--customers", str(self.customers), "--seed", str(self.seed)]
-        return " ".join(["rox validate", *chosen, "--presets", *self.worlds, *size])
+        turned = [
+            f"--dial {group}.{name}={json.dumps(value)}"
+            for group, values in self.dials.items()
+            for name, value in values.items()
+        ]
+        return " ".join(["rox validate", *chosen, "--presets", *self.worlds, *size, *turned])
 
     def accuracy(self) -> pd.DataFrame:
         """Tabulate how close each method comes.
@@ -108,16 +124,17 @@ class Scoreboard:
         Returns:
             One row per world, estimator and target. ``wrong``: banks in which it missed by more than half of the truth;
             among these ``demoted``: those in which at least one of its checks lowered the grade, ``alarm``: in which
-            its own alarm did not pass, ``low_grade``: in which the effect came with D or E, ``covered``: in which the
-            interval held the truth all the same, ``silent``: neither lowered, nor alarmed, nor covered. ``right`` and
-            ``false_demoted``, ``false_alarm``: the same among the other banks. ``holds``: whether the alarm was raised
-            in 80% of the badly wrong banks or more; missing without any. ``alarm_code``: which it is.
+            one of its alarms did not pass, ``low_grade``: in which the effect came with D or E, ``covered``: in which
+            the interval held the truth all the same, ``silent``: neither lowered, nor alarmed, nor covered. ``right``
+            and ``false_demoted``, ``false_alarm``: the same among the other banks. ``holds``: whether an alarm was
+            raised in 80% of the badly wrong banks or more; missing without any. ``alarm_code``: which they are.
         """
-        named = {method.name: method.alarm for method in self.methods if method.estimator is not None}
-        verdicts = self.checks.merge(pd.Series(named, name="alarm").rename_axis("method").reset_index())
+        named = {method.name: method.alarms for method in self.methods if method.estimator is not None}
+        verdicts = self.checks[self.checks["method"].isin(list(named))]
+        ours = [code in named[method] for method, code in zip(verdicts["method"], verdicts["code"], strict=True)]
         verdicts = verdicts.assign(
             demoted=verdicts["verdict"].isin([str(Verdict.DEMOTE), str(Verdict.STOP)]),
-            raised=(verdicts["code"] == verdicts["alarm"]) & (verdicts["verdict"] != str(Verdict.PASS)),
+            raised=np.array(ours, dtype=bool) & (verdicts["verdict"] != str(Verdict.PASS)),
         )
         by_bank = verdicts.groupby(["world", "seed", "method"])[["demoted", "raised"]].any().reset_index()
         rows = self.answers.merge(by_bank, on=["world", "seed", "method"])
@@ -125,7 +142,7 @@ class Scoreboard:
         if rows.empty:
             return pd.DataFrame()
         table = _grouped(rows, _alarms)
-        return table.assign(alarm_code=[named[str(name)] for _, name, _ in table.index])
+        return table.assign(alarm_code=[" ".join(named[str(name)]) for _, name, _ in table.index])
 
     def codes(self) -> pd.DataFrame:
         """Tabulate by world, estimator and check the share of banks in which it demoted or remarked."""

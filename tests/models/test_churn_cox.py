@@ -13,7 +13,7 @@ from rox.core.errors import FitError, LeakageError
 from rox.core.units import Unit
 from rox.models.answers import read_panel
 from rox.models.churn_cox import ChurnCox
-from rox.models.cox import Rows, cox, likelihood, score_residuals
+from rox.models.cox import cox, moved
 from rox.models.episodes import at_risk, joined, split
 from rox.models.population import population
 from rox.models.survival import survival_table
@@ -61,27 +61,6 @@ class TestPublished:
 
 
 class TestRows:
-    def test_score_residuals_sum_to_zero_and_equal_brute_force(self):
-        rng = np.random.default_rng(0)
-        n = 120
-        start = rng.integers(0, 6, n).astype(float)
-        stop = start + rng.integers(1, 6, n)
-        event, x = rng.random(n) < 0.5, rng.standard_normal((n, 2))
-        beta = np.array([0.3, -0.4])
-        found = score_residuals(start, stop, event, x, beta, np.zeros(n, dtype=np.int64))
-        risk = np.exp(x @ beta)
-        expected = np.zeros((n, 2))
-        for time in np.unique(stop[event]):
-            inside = (start < time) & (time <= stop)
-            dead = np.flatnonzero(event & (stop == time))
-            for place in range(len(dead)):
-                weight = risk * inside
-                weight[dead] *= 1 - place / len(dead)
-                mean = weight @ x / weight.sum()
-                expected[dead] += (x[dead] - mean) / len(dead)
-                expected -= (weight / weight.sum())[:, None] * (x - mean)
-        assert found == pytest.approx(expected, abs=1e-9)
-
     def test_agrees_with_lifelines(self):
         months = at_risk(read_panel(linked_from(leaving_panel(600, 18, seed=4, log_ratio=-0.2))), "tenure")
         fit = cox(months, months[["score", "kind"]])
@@ -92,22 +71,14 @@ class TestRows:
         assert fit.coefficient == pytest.approx(other.params_.to_numpy(), abs=1e-7)
         assert fit.model_covariance == pytest.approx(other.variance_matrix_.to_numpy(), rel=1e-5)
 
-    def test_derivatives_equal_differences(self):
-        rng = np.random.default_rng(3)
-        start = rng.integers(0, 5, 80).astype(float)
-        rows = Rows(
-            start=start,
-            stop=start + rng.integers(1, 5, 80),
-            event=rng.random(80) < 0.5,
-            stratum=rng.integers(0, 2, 80),
-        )
-        x, at, step = rng.standard_normal((80, 2)), np.array([0.2, -0.1]), 1e-5
-        _, score, information = likelihood(rows, x, at)
-        for place in range(2):
-            move = step * np.eye(2)[place]
-            up, down = likelihood(rows, x, at + move), likelihood(rows, x, at - move)
-            assert (up[0] - down[0]) / (2 * step) == pytest.approx(score[place], rel=1e-6)
-            assert (down[1] - up[1]) / (2 * step) == pytest.approx(information[place], rel=1e-6)
+    def test_a_step_from_a_fit_is_where_slightly_other_covariates_lead(self):
+        months = at_risk(read_panel(linked_from(leaving_panel(900, 18, seed=4, log_ratio=-0.2))), "tenure")
+        x = months[["score", "kind"]]
+        fit, rng = cox(months, x), np.random.default_rng(0)
+        other = x.assign(score=x["score"] + 0.05 * rng.standard_normal(len(x)))
+        there = cox(months, other).coefficient
+        assert np.abs(moved(fit, months, other) - there).max() < 0.02 * np.abs(there - fit.coefficient).max()
+        assert moved(fit, months, x) == pytest.approx(fit.coefficient, abs=1e-9)
 
     def test_joining_and_splitting_rows_change_nothing(self):
         months = at_risk(read_panel(linked_from(leaving_panel(800, 20, seed=3, log_ratio=-0.2))), "tenure")

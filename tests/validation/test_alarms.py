@@ -30,7 +30,9 @@ def banks(name: str) -> tuple[tuple[Linked, Truths], ...]:
     """Linked banks of a world, each with its truths."""
     world = read_world(name)
     made = [simulate(world.config(customers=CUSTOMERS, seed=seed)) for seed in SEEDS]
-    return tuple((link_bank(bank, assigned=world.assigned), find_truths(bank, list(Target))) for bank in made)
+    return tuple(
+        (link_bank(bank, assigned=world.assigned(bank.config.seed)), find_truths(bank, list(Target))) for bank in made
+    )
 
 
 def is_wrong(estimate: float, truth: float) -> bool:
