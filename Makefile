@@ -1,5 +1,6 @@
 # make report   set up, run the bundled bank from its tables to its reports
 # make test     set up, run the tests
+# make engines  set up with the drivers of Spark and PostgreSQL, run the tests that need them
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
 # make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about an hour
 # make calibration  fit what each grade of evidence is worth in banks of drawn difficulty; writes rox/core/bias_layers.toml
@@ -18,7 +19,7 @@ FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: report test fast lint types lab validation calibration clean
+.PHONY: report test fast engines lint types lab validation calibration clean
 
 report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
@@ -27,7 +28,10 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q $(SPLIT)
 
 fast: $(VENV)/.test
-	$(BIN)/python -m pytest -q $(SPLIT) -m "not slow and not notebook and not browser and not office"
+	$(BIN)/python -m pytest -q $(SPLIT) -m "not slow and not notebook and not browser and not office and not spark and not postgres"
+
+engines: $(VENV)/.engines
+	$(BIN)/python -m pytest -q -m "spark or postgres"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check rox tests
@@ -59,6 +63,10 @@ $(VENV)/.done: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.engines: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,spark,postgres]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test

@@ -34,6 +34,7 @@ _HOMES = {
     "read_cells": "rox.core.cells",
     "Linked": "rox.core.linked",
     "month_label": "rox.core.linked",
+    "ScoreParts": "rox.core.score_parts",
     "Estimand": "rox.core.estimand",
     "Question": "rox.core.estimand",
     "Dose": "rox.core.units",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from rox.core.linked import month_label as month_label
     from rox.core.record import Record as Record
     from rox.core.returns import Return as Return
+    from rox.core.score_parts import ScoreParts as ScoreParts
     from rox.core.spread import Spread as Spread
     from rox.core.study import Study as Study
     from rox.core.study import read_study as read_study

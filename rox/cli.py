@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 SCHEMA = "rox.cli/1"
 PRESETS = ("easy", "cmb", "hard", "b2b", "small")
+SUBJECTS = (
+    "survey",
+    "feedback",
+    "behaviour",
+    "operations",
+    "customers",
+    "ledger",
+    "exits",
+    "tickets",
+    "invitations",
+    "contacts",
+)
+FORMATS = ("auto", "qualtrics", "surveymonkey", "delighted", "wenjuanxing", "generic")
 EXTRAS = ("funnel", "referrals", "retests")
 CODES = (
     "exit codes: 0 done; 1 a bug in rox; 2 wrong usage; 3 study, tables or case have faults; "
@@ -62,6 +75,22 @@ def _parser() -> argparse.ArgumentParser:
 
     check = command("check", "read a study, its tables and its cases, and list every fault")
     check.add_argument("study", type=Path, metavar="STUDY", help="the study file, such as data/bank/study.toml")
+
+    bring = command("import", "make a clean table of an export of a survey tool or another system")
+    bring.add_argument("file", metavar="FILE", help="CSV, Parquet or Excel; a sheet as crm.xlsx#Ledger")
+    bring.add_argument("--as", dest="subject", required=True, choices=SUBJECTS, help="what the export is about")
+    bring.add_argument("--format", choices=FORMATS, default="auto", help="whose export it is (default: auto)")
+    bring.add_argument("--map", type=Path, metavar="MAP.toml", help="what the columns are, where rox cannot tell")
+    bring.add_argument(
+        "--into", type=Path, required=True, metavar="FOLDER", help="folder of the table, as a rule the study's"
+    )
+    bring.add_argument("--name", help="ending of the file's name, for several exports of one table")
+    bring.add_argument("--timezone", help="the study's, when times of the export are in another one")
+    bring.add_argument(
+        "--keep-ids", action="store_true", help="ids are pseudonyms already; otherwise ROX_ID_KEY is needed"
+    )
+    bring.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    bring.add_argument("--language", choices=["en", "zh"], default="en", help="language of the page")
 
     run = command("run", "run every notebook of a study and leave reports, workbooks and records")
     run.add_argument("study", type=Path, metavar="STUDY", help="the study file")
@@ -146,16 +175,45 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
         raise DataError(cause.headline, [*cause.faults, *faults]) from cause
     if faults:
         raise CaseError(f"{options.study}: the tables are in order, the cases are not.", faults)
-    sentences = [check.sentence(study.language) for check in tables.checks]
+    found = [
+        {"code": check.code, "verdict": str(check.verdict), "sentence": check.sentence(study.language)}
+        for check in tables.checks
+    ]
     if not options.json:
         width = max(len(name) for name in tables.counts)
         for name, rows in tables.counts.items():
             print(f"{name:<{width}}  {rows:>10,} rows")
         print(f"cases: {', '.join(study.case_names) or 'none'}")
-        for sentence in sentences:
-            print(f"note: {sentence}")
+        for check in found:
+            print(f"{check['code']} {check['verdict']}: {check['sentence']}")
         print("No fault found.")
-    return {"tables": dict(tables.counts), "cases": list(study.case_names), "notes": sentences}
+    return {"tables": dict(tables.counts), "cases": list(study.case_names), "checks": found}
+
+
+def _import(options: argparse.Namespace) -> dict[str, Any]:
+    from rox.core.errors import DataError
+    from rox.linking.imports.page import as_record, page
+    from rox.linking.imports.run import import_export
+
+    done = import_export(
+        options.file,
+        options.subject,
+        into=options.into,
+        format=options.format,
+        map_file=options.map,
+        name=options.name,
+        timezone=options.timezone,
+        keep_ids=options.keep_ids,
+        dry_run=options.dry_run,
+        language=options.language,
+    )
+    if not options.json:
+        print(page(done, options.language))
+        for file in done.files:
+            print(f"Wrote {file}.")
+    if done.faults:
+        raise DataError("This export cannot be imported as it is.", done.faults)
+    return as_record(done)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -308,7 +366,7 @@ def _complain(cause: RoxError, options: argparse.Namespace) -> None:
         print(cause, file=sys.stderr)
 
 
-COMMANDS = {"check": _check, "run": _run, "simulate": _simulate, "validate": _validate}
+COMMANDS = {"check": _check, "import": _import, "run": _run, "simulate": _simulate, "validate": _validate}
 
 if __name__ == "__main__":
     raise SystemExit(main())

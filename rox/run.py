@@ -230,9 +230,13 @@ def _stages(
 def _ground(path: Path, study: Study) -> str:
     """Hash what every stage stands on: study file, tables, code and versions."""
     patterns = [table.path for table in study.tables.values() if table.path] + list(study.sources.values())
+    patterns += [connection.path for connection in study.connections.values() if connection.path]
     tables = sorted({file for pattern in patterns for file in study.files(pattern)})
     code = sorted(Path(rox.__file__).resolve().parent.rglob("*"))
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    # Nobody can tell from here what a server holds.
+    if any(connection.url_env for connection in study.connections.values()):
+        digest.update(os.urandom(16))
     for file in [path, *tables, *(each for each in code if each.suffix in (".py", ".toml", ".j2", ".css", ".js"))]:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

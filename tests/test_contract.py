@@ -348,7 +348,8 @@ def test_a_model_that_reads_customers_numbers_is_refused():
     distorted("numbering the customers anew", names)
 
 
-@pytest.mark.parametrize("model", [*OURS[:1], *OURS[2:3]], ids=repr)
+# The planted hazard follows the answers as they stand, so nothing is to be read out of them.
+@pytest.mark.parametrize("model", [rox.ScoreGap(), rox.ChurnCox(reading="carried")], ids=repr)
 def test_a_planted_panel_holds_its_answer(model):
     asked = model.fit(SAMPLE, rng=1).estimand
     effect = model.fit(planted_linked(asked, data=SAMPLE, seed=2), rng=1)

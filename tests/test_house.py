@@ -104,6 +104,7 @@ def test_public_names_are_these() -> None:
         "RoxError",
         "RunError",
         "ScoreGap",
+        "ScoreParts",
         "Spread",
         "StaggeredUplift",
         "Study",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from rox.core.errors import DataError
 from rox.core.words import Language
 
 TableName = Literal[
-    "customers", "invitations", "answers", "feedback", "events", "ledger", "exits", "initiatives", "tickets"
+    "customers", "invitations", "answers", "feedback", "events", "ledger", "exits", "initiatives", "tickets", "contacts"
 ]
 
 REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -30,23 +31,31 @@ REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "exits": ("customer", "date"),
         "initiatives": ("initiative", "unit", "start"),
         "tickets": ("customer", "date"),
+        "contacts": ("contact", "customer"),
     }
 )
 OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "customers": ("segment", "unit", "opened", "weight"),
-        "invitations": ("key", "channel"),
-        "answers": ("key", "invitation"),
-        "feedback": ("key", "channel", "topic"),
+        "customers": ("since", "segment", "unit", "opened", "weight"),
+        "invitations": ("key", "channel", "contact"),
+        "answers": ("key", "invitation", "contact", "available"),
+        "feedback": ("key", "channel", "topic", "available"),
         "events": ("count",),
         "ledger": (),
         "exits": ("reason",),
         "initiatives": (),
-        "tickets": ("key", "eligible", "hold_out", "contacted", "owner"),
+        "tickets": ("key", "eligible", "hold_out", "contacted", "owner", "available"),
+        "contacts": ("role", "weight"),
     }
 )
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+def file_and_sheet(path: str) -> tuple[str, str | None]:
+    """Split ``crm.xlsx#Ledger`` into the file and the sheet; other paths have none."""
+    found = re.fullmatch(r"(.*\.xls[xm])#(.+)", path, flags=re.IGNORECASE)
+    return (found[1], found[2]) if found else (path, None)
 
 
 class About(Declared):
@@ -73,19 +82,94 @@ class About(Declared):
         return zone
 
 
+class Connection(Declared):
+    """A database that tables are read from: a DuckDB file, or a PostgreSQL server.
+
+    The address of a server, with user and password, stands in an environment variable, never in the study file.
+    """
+
+    kind: Literal["duckdb", "postgres"]
+    path: str | None = None
+    url_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _what_its_kind_needs(self) -> Connection:
+        given = {name for name in ("path", "url_env") if getattr(self, name) is not None}
+        needed = "path" if self.kind == "duckdb" else "url_env"
+        if given != {needed}:
+            said = "the database file" if self.kind == "duckdb" else "the environment variable that holds the address"
+            raise ValueError(f"a connection of kind {self.kind} needs `{needed}`, {said}, and nothing else")
+        return self
+
+
+class EngineOptions(Declared):
+    """Where the tables are computed, and with how much memory.
+
+    ``temp_folder`` and ``keep`` are relative to the study's folder. With ``keep`` finished stages stay there, under the
+    digest of what they were computed from, and a later run goes on from them; they hold rows of customers, and nothing
+    removes them. Without it nothing stays. ``memory_limit`` is that of DuckDB, which reads the sources in any case, and
+    of the driver of Spark in this machine.
+    """
+
+    kind: Literal["duckdb", "spark"] = "duckdb"
+    memory_limit: str = "4GB"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    temp_folder: Annotated[str, Field(min_length=1)] | None = None
+    keep: Annotated[str, Field(min_length=1)] | None = None
+    master: Annotated[str, Field(min_length=1)] | None = None
+    remote: str | None = None
+    settings: Mapping[str, str | bool | int | float] = {}
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _said_in_units(cls, limit: str) -> str:
+        if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", limit):
+            raise ValueError("write a number and a unit, such as 500MB or 4GB")
+        return limit
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> EngineOptions:
+        stray = [name for name in ("master", "remote", "settings") if name in self.model_fields_set]
+        if self.kind != "spark" and stray:
+            raise ValueError(f'{", ".join(stray)}: for kind = "spark" only')
+        if self.master is not None and self.remote is not None:
+            raise ValueError("give either master or remote")
+        if self.remote is not None and not re.fullmatch(r"sc://[A-Za-z0-9.\-\[\]:]+/?", self.remote):
+            raise ValueError("write remote as sc://host:15002, without options: a token has no place in a study file")
+        if self.is_elsewhere and self.keep is None and self.temp_folder is None:
+            raise ValueError(
+                "a cluster needs `temp_folder` or `keep`: a folder that this machine and the cluster see "
+                "under the same path, where the tables are handed over"
+            )
+        return self
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the work is done on other machines."""
+        return self.remote is not None or (self.master is not None and not self.master.startswith("local"))
+
+
 class Table(Declared):
-    """One table: a file, or a query over the sources, and its columns by role."""
+    """One table: a file, a query over the sources or in a database, and its columns by role.
+
+    ``hold_out_share`` is the share of tickets that were to be held out by lot.
+    """
 
     path: str | None = None
     query: str | None = None
+    connection: str | None = None
     columns: Mapping[str, str] = Field(min_length=1)
     controls: tuple[Name, ...] = ()
     voluntary: tuple[str, ...] = ()
+    dates: Literal["dmy", "mdy"] | None = None
+    hold_out_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Table:
         if (self.path is None) == (self.query is None):
             raise ValueError("needs either a path or a query")
+        if self.connection is not None and self.query is None:
+            raise ValueError("a table from a connection needs a query, which is run there")
         return self
 
 
@@ -138,26 +222,44 @@ class Initiative(Declared):
     assigned: Literal["random", "chosen", "unknown"] = "unknown"
 
 
+class Attrition(Declared):
+    """When a customer counts as gone without having said so.
+
+    Money stays below ``share`` of the customer's own median of the twelve months before, for ``months`` months running;
+    the first of them is the month of leaving. ``outcome`` names the money; it may be missing if one stock is declared.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    months: Annotated[int, Field(ge=1, le=12)] = 3
+    outcome: Name | None = None
+
+
 class Study(Declared):
     """What a company tells rox about its tables, once.
 
     Attributes:
         about: Name, currency, date of the extract, language, display rules.
+        engine: Where the tables are computed, and with how much memory.
         sources: Raw files by name, for tables that are queries.
+        connections: Databases by name, for tables that are queries there.
         tables: The tables by name.
         scores: Questions of the survey by name.
         drivers: Ratings of parts of the experience by name.
         outcomes: Money and counts by name.
         initiatives: What was done, by name.
+        attrition: When a customer counts as gone without having said so, if at all.
     """
 
     about: About = Field(alias="study")
+    engine: EngineOptions = EngineOptions()
     sources: Mapping[Name, str] = {}
+    connections: Mapping[Name, Connection] = {}
     tables: Mapping[TableName, Table]
     scores: Mapping[Name, Scale] = Field(min_length=1)
     drivers: Mapping[Name, Scale] = {}
     outcomes: Mapping[Name, Outcome] = Field(min_length=1)
     initiatives: Mapping[Name, Initiative] = {}
+    attrition: Attrition | None = None
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -177,13 +279,26 @@ class Study(Declared):
         return self.about.language
 
     @property
+    def attrition_outcome(self) -> str | None:
+        """The stock whose loss is attrition; None where nothing is declared, or where it cannot be told which."""
+        stocks = [name for name, each in self.outcomes.items() if each.kind == "stock" and each.table == "ledger"]
+        if self.attrition is None:
+            return None
+        if self.attrition.outcome is not None:
+            return self.attrition.outcome if self.attrition.outcome in stocks else None
+        return stocks[0] if len(stocks) == 1 else None
+
+    @property
     def case_names(self) -> tuple[str, ...]:
         """Names of the case files beside the study."""
         return tuple(sorted(path.stem for path in (self.folder / "cases").glob("*.toml")))
 
     def files(self, pattern: str) -> list[Path]:
-        """List the files a path of the study stands for: relative to its folder or absolute, ``*`` for any name."""
-        path = Path(pattern)
+        """List the files a path of the study stands for: relative to its folder or absolute, ``*`` for any name.
+
+        The sheet behind the name of a workbook is not part of the path.
+        """
+        path = Path(file_and_sheet(pattern)[0])
         start = Path(path.anchor) if path.is_absolute() else self.folder
         rest = path.relative_to(path.anchor) if path.is_absolute() else path
         return sorted(file for file in start.glob(rest.as_posix()) if file.is_file())
@@ -237,13 +352,21 @@ def _cross_faults(study: Study) -> list[str]:
         ]
         if table.path is not None and not study.files(table.path):
             faults.append(f"tables.{name}.path: no file matches {table.path!r} in the study's folder")
+        if table.connection is not None and table.connection not in study.connections:
+            declared = ", ".join(study.connections) or "none"
+            faults.append(f"tables.{name}.connection: {table.connection!r} is not declared; declared are: {declared}")
         if table.controls and name != "customers":
             faults.append(f"tables.{name}.controls: only the customers table has controls")
+        if table.hold_out_share is not None and "hold_out" not in table.columns:
+            faults.append(f"tables.{name}.hold_out_share: the table has no column of role hold_out")
         if table.voluntary and name != "exits":
             faults.append(f"tables.{name}.voluntary: only the exits table has voluntary reasons")
     for source, pattern in study.sources.items():
         if not study.files(pattern):
             faults.append(f"sources.{source}: no file matches {pattern!r} in the study's folder")
+    for each, connection in study.connections.items():
+        if connection.path is not None and not study.files(connection.path):
+            faults.append(f"connections.{each}.path: no file matches {connection.path!r} in the study's folder")
     groups = ("scores", "drivers", "outcomes")
     seen: dict[str, str] = {}
     for group in groups:
@@ -254,6 +377,8 @@ def _cross_faults(study: Study) -> list[str]:
     for each, outcome in study.outcomes.items():
         if outcome.table not in study.tables:
             faults.append(f"outcomes.{each}.table: there is no table {outcome.table!r} in this study")
+    if study.attrition is not None and study.attrition_outcome is None:
+        faults.append("attrition.outcome: name one outcome of the ledger that is a stock")
     if study.initiatives and "initiatives" not in study.tables:
         faults.append("initiatives: there is no table of initiatives with their start dates")
     return faults

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,8 +11,30 @@ import ibis
 import ibis.expr.types as ir
 from babel.numbers import get_currency_precision
 
+from rox.core.check import Check, Verdict
 from rox.core.study import REQUIRED_ROLES, Study
-from rox.linking.expressions import floor, month_of, nothing, real, rounded
+from rox.linking.engine import Engine
+from rox.linking.expressions import floor, how_many, month_of, nothing, real, rounded
+from rox.linking.spellings import (
+    DAY_OR_MONTH,
+    DECIMAL_COMMA,
+    EXCEL_ERROR,
+    MONEY_MARK,
+    SCIENTIFIC_AMOUNT,
+    SCIENTIFIC_ID,
+    SHORTENED,
+    DayOrder,
+    Flaw,
+    amount_of,
+    cleaned,
+    day_of,
+    day_of_serial,
+    folded,
+    is_iso,
+    is_serial,
+    parts_of_day,
+    said,
+)
 
 Kind = Literal["id", "text", "date", "month", "score", "money", "count", "number", "flag", "control"]
 
@@ -22,10 +43,13 @@ ROLE_KINDS: Mapping[str, Kind] = MappingProxyType(
         "customer": "id",
         "key": "id",
         "invitation": "id",
+        "contact": "id",
         "date": "date",
         "opened": "date",
         "start": "date",
         "contacted": "date",
+        "available": "date",
+        "since": "date",
         "month": "month",
         "weight": "number",
         "count": "count",
@@ -36,14 +60,10 @@ ROLE_KINDS: Mapping[str, Kind] = MappingProxyType(
 """How a role is read; the others are text."""
 
 
-class Flaw(IntEnum):
-    """Why a value could not be read."""
-
-    NONE = 0
-    UNREADABLE = 1
-    NOT_A_NUMBER = 2
-    FRACTION = 3
-
+FIRST_ROWS = 100
+PARTS = ("year", "month", "day")
+THREE_DECIMALS = 1000
+YES, NO = ("true", "yes", "y", chr(0x662F)), ("false", "no", "n", chr(0x5426))
 
 NEEDED: Mapping[Kind, str] = MappingProxyType(
     {
@@ -72,6 +92,9 @@ class Column:
         required: Whether a missing value is a fault.
         low: Lowest value of the scale.
         high: Highest value of the scale.
+        order: Which of day and month comes first where the year is last; None if the study does not say.
+        serial: Whether dates are numbers of days as Excel counts them.
+        currency: ISO code of money.
     """
 
     source: str
@@ -80,11 +103,18 @@ class Column:
     required: bool = False
     low: int | None = None
     high: int | None = None
+    order: DayOrder | None = None
+    serial: bool = False
+    currency: str | None = None
 
     @property
     def flaw(self) -> str:
         """Name of the column that says why a value could not be read."""
         return f"rox_flaw_{self.name}"
+
+    def ready(self, what: str) -> str:
+        """Name of a column that :func:`prepared` adds: the ``text``, ``plain`` text, ``year``, ``month``, ``day``."""
+        return f"rox_{what}_{self.name}"
 
     @property
     def number(self) -> str:
@@ -105,7 +135,8 @@ def columns_of(study: Study, table: str) -> tuple[Column, ...]:
             source=source,
             name=role,
             kind=ROLE_KINDS.get(role, "text"),
-            required=role in REQUIRED_ROLES[table] or role == "weight",
+            required=role in REQUIRED_ROLES[table] or role in ("weight", "since", "available"),
+            order=declared.dates,
         )
         for role, source in declared.columns.items()
     ]
@@ -120,9 +151,10 @@ def columns_of(study: Study, table: str) -> tuple[Column, ...]:
         if outcome.table != table:
             continue
         kind: Kind = "count" if outcome.kind == "count" else "money"
-        found.append(Column(source=outcome.column, name=name, kind=kind, required=table == "ledger"))
+        currency = study.currency if kind == "money" else None
+        found.append(Column(source=outcome.column, name=name, kind=kind, required=table == "ledger", currency=currency))
         if outcome.dated is not None:
-            found.append(Column(source=outcome.dated, name=dated(name), kind="date"))
+            found.append(Column(source=outcome.dated, name=dated(name), kind="date", order=declared.dates))
     return tuple(found)
 
 
@@ -131,35 +163,109 @@ def minor_units(currency: str) -> int:
     return int(10 ** get_currency_precision(currency))
 
 
-def read(column: Column, raw: ir.Value, minor: int) -> dict[str, ir.Value]:
+def with_serials(engine: Engine, raw: ir.Table, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Find the columns of dates that are numbers of days as Excel counts them, every one of them between 1950 and 2099.
+
+    A column of whose first values one is anything else is not looked at further.
+
+    Raises:
+        DataError: The table cannot be read.
+    """
+    open_ = [
+        column
+        for column in columns
+        if column.kind in ("date", "month") and (raw[column.source].type().is_string() or _counts(raw[column.source]))
+    ]
+    for rows in (raw.limit(FIRST_ROWS), raw):
+        if not open_:
+            break
+        sums: dict[str, Any] = {}
+        for i, column in enumerate(open_):
+            text = cleaned(rows[column.source])
+            sums |= {f"there{i}": how_many(text.notnull()), f"serial{i}": how_many(is_serial(text))}
+        counts = engine.fetch(rows.aggregate(**sums)).iloc[0]
+        alike = [counts[f"there{i}"] == counts[f"serial{i}"] > 0 for i in range(len(open_))]
+        open_ = [column for column, all_serial in zip(open_, alike, strict=True) if all_serial]
+    return tuple(replace(column, serial=True) if column in open_ else column for column in columns)
+
+
+def serial_remarks(table: str, columns: Sequence[Column]) -> list[Check]:
+    """Say which dates were numbers of days."""
+    return [
+        Check(code="ROX-I01", verdict=Verdict.NOTE, values={"table": table, "column": column.source})
+        for column in columns
+        if column.serial
+    ]
+
+
+def named_flaws(column: Column) -> Iterator[tuple[Flaw, str]]:
+    """List the flaws a column's values may have beside being unreadable, with what to do about each."""
+    flaws = [Flaw.EXCEL_ERROR]
+    if column.kind in ("id", "money", "count", "score"):
+        flaws.append(Flaw.SCIENTIFIC)
+    if column.kind in ("date", "month"):
+        flaws.append(Flaw.DAY_OR_MONTH)
+    if column.kind == "money":
+        flaws += [Flaw.SHORTENED, Flaw.FOREIGN, Flaw.DECIMAL_MARK]
+    yield from ((flaw, said(flaw, column.currency)) for flaw in flaws)
+
+
+def prepared(raw: ir.Table, columns: Sequence[Column]) -> ir.Table:
+    """Add to a table what the readings of a column share, each layer as a query of its own.
+
+    The text of each column; where that is not plain already, its text in plain digits; and the parts of its dates.
+    Without layers every reading would repeat the whole way from the source.
+    """
+    table = raw.mutate(**{column.ready("text"): cleaned(raw[column.source]) for column in columns})
+    plain: dict[str, Any] = {}
+    for column in columns:
+        text = table[column.ready("text")]
+        if column.kind in ("date", "month"):
+            plain[column.ready("plain")] = is_iso(text).ifelse(nothing("string"), folded(text))
+        elif column.kind not in ("id", "text") and raw[column.source].type().is_string():
+            usual = text.try_cast("float64").notnull()
+            plain[column.ready("plain")] = usual.ifelse(nothing("string"), folded(text))
+    table = table.mutate(**plain) if plain else table
+    parts: dict[str, Any] = {}
+    for column in columns:
+        if column.kind in ("date", "month"):
+            found = parts_of_day(table[column.ready("plain")], column.order)
+            parts |= {column.ready(part): each for part, each in zip(PARTS, found, strict=True)}
+    return table.mutate(**parts) if parts else table
+
+
+def read(column: Column, ready: ir.Table, minor: int) -> dict[str, ir.Value]:
     """Return the expressions of a column: its value, its flaw, and for a control also the number.
 
     Args:
         column: What is declared.
-        raw: The column as it stands in the source.
+        ready: The table after :func:`prepared`.
         minor: Smallest units in one unit of money.
     """
-    text = _cleaned(raw)
+    raw, text = ready[column.source], ready[column.ready("text")]
+    plain = ready[column.ready("plain")] if column.ready("plain") in ready.columns else text
     if column.kind in ("id", "text"):
         spoiled = raw.type().is_floating() if column.kind == "id" else False
-        return {column.name: text, column.flaw: _flaw(text, ibis.literal(not spoiled))}
+        return {column.name: text, column.flaw: _flaw(column, raw, text, plain, ibis.literal(not spoiled))}
     if column.kind in ("date", "month"):
-        day = _day(raw, text, column.kind)
+        day = _day(ready, column)
         value = month_of(day) if column.kind == "month" else day
-        return {column.name: value, column.flaw: _flaw(text, day.notnull())}
-    number = _number(raw, text)
+        return {column.name: value, column.flaw: _flaw(column, raw, text, plain, day.notnull())}
+    number = _number(raw, text, plain, column, minor)
     if column.kind == "control":
         clean = number.isnan().ifelse(nothing("float64"), number)
         as_text = text if raw.type().is_string() else nothing("string")
-        return {column.name: as_text, column.number: clean, column.flaw: _flaw(text, number.notnull())}
+        return {
+            column.name: as_text,
+            column.number: clean,
+            column.flaw: _flaw(column, raw, text, plain, number.notnull()),
+        }
     if column.kind == "flag":
-        number = ibis.cases(
-            (text.lower().isin(["true", "yes"]), real(1)), (text.lower().isin(["false", "no"]), real(0)), else_=number
-        )
+        number = ibis.cases((text.lower().isin(YES), real(1)), (text.lower().isin(NO), real(0)), else_=number)
     if column.kind == "number":
         return {
             column.name: number.isnan().ifelse(nothing("float64"), number),
-            column.flaw: _flaw(text, number.notnull(), number),
+            column.flaw: _flaw(column, raw, text, plain, number.notnull(), number),
         }
     whole = rounded(number * real(minor if column.kind == "money" else 1))
     value = whole
@@ -167,17 +273,24 @@ def read(column: Column, raw: ir.Value, minor: int) -> dict[str, ir.Value]:
     if column.kind != "money":
         fraction = (floor(number).cast("float64") != number).fill_null(False)
         value = fraction.ifelse(nothing("int64"), whole)
-    return {column.name: value, column.flaw: _flaw(text, whole.notnull(), number, fraction)}
+    return {column.name: value, column.flaw: _flaw(column, raw, text, plain, whole.notnull(), number, fraction)}
 
 
-def _cleaned(raw: Any) -> Any:
+def _counts(raw: Any) -> bool:
+    return bool(raw.type().is_integer())
+
+
+def _number(raw: Any, text: Any, plain: Any, column: Column, minor: int) -> Any:
+    number = _as_real(raw)
     if raw.type().is_string():
-        return raw.strip().nullif("")
-    return raw.cast("string")
-
-
-def _number(raw: Any, text: Any) -> Any:
-    number = text.try_cast("float64") if raw.type().is_string() else _as_real(raw)
+        thousands = column.kind == "count" or (column.kind == "money" and minor < THREE_DECIMALS)
+        spelled = amount_of(plain, column.currency, thousands=thousands)
+        if column.kind in ("money", "count", "score"):
+            spelled = text.re_search(SCIENTIFIC_AMOUNT).ifelse(nothing("float64"), spelled)
+            number = text.re_search(SCIENTIFIC_AMOUNT).ifelse(nothing("float64"), text.try_cast("float64"))
+        else:
+            number = text.try_cast("float64")
+        number = ibis.coalesce(number, spelled)
     return number.isinf().ifelse(nothing("float64"), number)
 
 
@@ -187,33 +300,51 @@ def _as_real(raw: Any) -> Any:
     return raw.cast("float64") if raw.type().is_numeric() else nothing("float64")
 
 
-def _day(raw: Any, text: Any, kind: Kind) -> Any:
-    """Read a date from a date, an instant (in the study's time zone), ISO text, or digits such as 20250131."""
+def _day(ready: ir.Table, column: Column) -> Any:
+    """Read a date from a date, an instant (in the study's time zone), a number of days, or what people write."""
+    raw, text, plain = ready[column.source], ready[column.ready("text")], ready[column.ready("plain")]
     if raw.type().is_date():
         return raw
     if raw.type().is_timestamp():
         return raw.cast("date")
-    compact = text.re_search(r"^\d{8}$").ifelse(
-        text.substr(0, 4) + "-" + text.substr(4, 2) + "-" + text.substr(6, 2), text
-    )
-    if kind == "month":
-        compact = ibis.cases(
-            (text.re_search(r"^\d{6}$"), text.substr(0, 4) + "-" + text.substr(4, 2) + "-01"),
-            (text.re_search(r"^\d{4}-\d{2}$"), text + "-01"),
-            else_=compact,
-        )
-    short = compact.try_cast("date")
-    instant = compact.try_cast("timestamp('UTC')").cast("date")
-    return (compact.length() <= 10).ifelse(short, instant)
+    if column.serial:
+        return day_of_serial(text)
+    spelled = day_of(plain, parts_ready(ready, column), column.order, months=column.kind == "month")
+    return plain.isnull().ifelse(text.try_cast("date"), spelled)
 
 
-def _flaw(text: Any, readable: Any, number: Any = None, fraction: Any = None) -> Any:
+def parts_ready(ready: ir.Table, column: Column) -> tuple[Any, Any, Any]:
+    """Return year, month and day of a column as :func:`prepared` found them."""
+    year, month, day = (ready[column.ready(part)] for part in PARTS)
+    return year, month, day
+
+
+def _flaw(
+    column: Column, raw: Any, text: Any, plain: Any, readable: Any, number: Any = None, fraction: Any = None
+) -> Any:
     cases = [(text.isnull(), Flaw.NONE)]
     if number is not None:
         cases.append((number.isnan().fill_null(False), Flaw.NOT_A_NUMBER))
+    if raw.type().is_string():
+        cases += _spelled(column, text, plain, readable)
     cases.append((~readable, Flaw.UNREADABLE))
     if fraction is not None:
         cases.append((fraction, Flaw.FRACTION))
     return ibis.cases(
         *[(condition, ibis.literal(int(flaw), "int8")) for condition, flaw in cases], else_=ibis.literal(0, "int8")
     )
+
+
+def _spelled(column: Column, text: Any, plain: Any, readable: Any) -> Iterator[tuple[Any, Flaw]]:
+    """Give the conditions of the named flaws, in the order in which they are looked for."""
+    yield text.startswith("#") & text.re_search(EXCEL_ERROR), Flaw.EXCEL_ERROR
+    if column.kind == "id":
+        yield text.re_search(SCIENTIFIC_ID), Flaw.SCIENTIFIC
+    elif column.kind in ("money", "count", "score"):
+        yield ~readable & text.re_search(SCIENTIFIC_AMOUNT), Flaw.SCIENTIFIC
+    if column.kind in ("date", "month") and column.order is None:
+        yield ~readable & plain.re_search(DAY_OR_MONTH), Flaw.DAY_OR_MONTH
+    if column.kind == "money":
+        yield ~readable & plain.re_search(SHORTENED), Flaw.SHORTENED
+        yield ~readable & plain.re_search(MONEY_MARK), Flaw.FOREIGN
+        yield ~readable & plain.re_search(DECIMAL_COMMA), Flaw.DECIMAL_MARK

@@ -12,15 +12,20 @@ import pandas as pd
 
 from rox.core.linked import month_index
 from rox.core.study import Study
-from rox.linking.columns import NEEDED, Column, Flaw, dated
+from rox.linking.columns import NEEDED, Column, dated, named_flaws
 from rox.linking.engine import Engine
 from rox.linking.expressions import how_many, indicator, month_of
 from rox.linking.sources import FILE, ROW
+from rox.linking.spellings import Flaw
+from rox.linking.suspicions.thresholds import CODES_ABOVE, CODES_BELOW
 
 SHOWN_ROWS = 3
 RULES_AT_ONCE = 100
 KNOWN, CAME, LEFT, PLACE = "rox_known", "rox_came", "rox_left", "rox_place"
 """What is joined to each row: its customer, when it came, when it left; and the unit."""
+
+CONTACT, ITS_CUSTOMER = "rox_contact", "rox_contact_customer"
+"""What is joined to each row with a contact: the contact, and its customer if that is the row's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +59,14 @@ class Rule:
         what: What is wrong, as a phrase.
         broken: The condition, over the table it is listed for.
         always: What to ask when every row breaks it.
+        known: The customers, for a row whose customer is not among them.
     """
 
     column: str
     what: str
     broken: Any
     always: str = field(default="")
+    known: ir.Table | None = None
 
 
 def check_contract(engine: Engine, study: Study, staged: Mapping[str, Staged]) -> tuple[dict[str, int], list[str]]:
@@ -97,6 +104,8 @@ def _value_rules(staged: Staged, table: ir.Table) -> Iterator[Rule]:
             unreadable = "ids stored as floating point numbers; store them as text"
         if column.kind not in ("text", "control"):
             yield Rule(column=column.source, what=unreadable, broken=flaw == Flaw.UNREADABLE)
+        for named, what in named_flaws(column):
+            yield Rule(column=column.source, what=what, broken=flaw == named)
         if column.kind in ("score", "money", "count", "number", "flag"):
             what = "NaN; leave missing values empty"
             yield Rule(column=column.source, what=what, broken=flaw == Flaw.NOT_A_NUMBER)
@@ -109,7 +118,14 @@ def _value_rules(staged: Staged, table: ir.Table) -> Iterator[Rule]:
 
 def _range_rules(column: Column, value: Any) -> Iterator[Rule]:
     if column.low is not None and column.high is not None:
-        outside = (value < column.low) | (value > column.high)
+        codes = [code for code in (*CODES_BELOW, *CODES_ABOVE) if not column.low <= code <= column.high]
+        outside = ((value < column.low) | (value > column.high)) & ~value.isin(codes)
+        yield Rule(
+            column=column.source,
+            what=f"a code such as 99 or -1 on a scale from {column.low} to {column.high}; if it stands for no answer, "
+            f"leave it empty, in a query NULLIF({column.source}, 99)",
+            broken=value.isin(codes),
+        )
         if column.low > 0:
             outside = outside & (value != 0)
             yield Rule(
@@ -165,6 +181,18 @@ def _place_rules(staged: Staged, table: ir.Table, study: Study, others: Mapping[
             what="customer not in the customers table",
             broken=table.customer.notnull() & table[KNOWN].isnull(),
             always="no row matches: are ids written alike in both files, leading zeros included?",
+            known=others["customers"].table,
+        )
+    if CONTACT in table.columns:
+        yield Rule(
+            column=staged.source("contact"),
+            what="contact not in the contacts table",
+            broken=table.contact.notnull() & table[CONTACT].isnull(),
+        )
+        yield Rule(
+            column=staged.source("contact"),
+            what="the contact belongs to another customer in the contacts table",
+            broken=table[CONTACT].notnull() & table.customer.notnull() & table[ITS_CUSTOMER].isnull(),
         )
     if staged.name != "initiatives":
         return
@@ -193,11 +221,25 @@ def _with_customer_facts(staged: Staged, others: Mapping[str, Staged]) -> ir.Tab
         came = {CAME: source.opened.min()} if "opened" in customers else {}
         people = source.group_by(**{KNOWN: "customer"}).aggregate(rox_rows=source.count(), **came).drop("rox_rows")
         table = table.left_join(people, table.customer == people[KNOWN])
+    contacts = others.get("contacts")
+    if staged.name != "contacts" and "contact" in staged and contacts is not None:
+        table = _with_contact_facts(table, contacts)
     if staged.name in ("answers", "ledger") and exits is not None and "customer" in exits and "date" in exits:
         source = exits.table.filter(exits.table.customer.notnull())
         left = source.group_by(rox_leaver="customer").aggregate(**{LEFT: source.date.min()})
         table = table.left_join(left, table.customer == left.rox_leaver)
     return table
+
+
+def _with_contact_facts(table: ir.Table, contacts: Staged) -> ir.Table:
+    """Join whether each row's contact is known, and known for that customer."""
+    if "contact" not in contacts or "customer" not in contacts:
+        return table
+    pairs = contacts.table.filter(contacts.table.contact.notnull())
+    known = pairs.select(**{CONTACT: pairs.contact}).distinct()
+    pairs = pairs.select(rox_contact_of=pairs.contact, **{ITS_CUSTOMER: pairs.customer}).distinct()
+    table = table.left_join(known, table.contact == known[CONTACT])
+    return table.left_join(pairs, [table.contact == pairs.rox_contact_of, table.customer == pairs[ITS_CUSTOMER]])
 
 
 def _broken(engine: Engine, name: str, table: ir.Table, rules: Sequence[Rule]) -> tuple[int, list[str]]:
@@ -212,9 +254,25 @@ def _broken(engine: Engine, name: str, table: ir.Table, rules: Sequence[Rule]) -
         for i, rule in enumerate(some):
             if count := int(counts[f"r{i}"]):
                 wrong = table.filter(indicator(rule.broken) == 1)
-                hint = f" ({rule.always})" if rule.always and count == rows else ""
+                hint = f" ({rule.always})" if rule.always and count == rows else _spelling_hint(engine, rule, wrong)
                 faults.append(f"{name} · {rule.column} · {rule.what}{hint} · {_places(engine, wrong, count)}")
     return rows, faults
+
+
+def _spelling_hint(engine: Engine, rule: Rule, wrong: ir.Table) -> str:
+    """Say how many unknown ids would be known if leading zeros and case did not count."""
+    if rule.known is None:
+        return ""
+    known = rule.known.select(rox_bare=bare_id(rule.known.customer)).distinct()
+    wrong = wrong.mutate(rox_id=bare_id(wrong.customer))
+    alike = wrong.semi_join(known, wrong.rox_id == known.rox_bare)
+    count = int(engine.fetch(alike.aggregate(n=alike.count()))["n"].iloc[0])
+    return f" ({count:,} of them match but for leading zeros and case: write ids alike)" if count else ""
+
+
+def bare_id(identifier: Any) -> Any:
+    """Write an id without leading zeros and in capitals."""
+    return identifier.re_replace("^0+", "").upper()
 
 
 def _places(engine: Engine, wrong: ir.Table, count: int) -> str:
@@ -232,11 +290,13 @@ def _keys(staged: Staged) -> Iterator[tuple[str, ...]]:
     if any(column.name == "key" and column.kind == "id" for column in staged.columns):
         keys.append(("key",))
     if staged.name in ("customers", "exits"):
-        keys.append(("customer",))
+        keys.append(("customer", "since") if "since" in staged else ("customer",))
     if staged.name == "ledger":
         keys.append(("customer", "month"))
     if staged.name == "initiatives":
         keys.append(("initiative", "unit"))
+    if staged.name == "contacts":
+        keys.append(("contact", "customer"))
     return (key for key in keys if all(name in staged for name in key))
 
 
@@ -253,8 +313,10 @@ def _repeated(engine: Engine, staged: Staged, keys: tuple[str, ...]) -> list[str
         ("customer",): "the customer stands here twice"
         if staged.name == "customers"
         else "a second exit of a customer",
+        ("customer", "since"): "a second row of the customer since the same day",
         ("customer", "month"): "a second row for a customer and month",
         ("initiative", "unit"): "a second start of an initiative in a unit",
+        ("contact", "customer"): "a second row for a contact of a customer",
     }.get(keys, "the key stands here twice")
     columns = ", ".join(staged.source(key) for key in keys)
     return [f"{staged.name} · {columns} · {what} · {_places(engine, ranked.filter(ranked.again > 0), int(extra))}"]

@@ -1,173 +1,271 @@
-"""The engine: one embedded DuckDB behind Ibis, and the only module that imports a backend."""
+"""The engine: DuckDB reads and types the sources, and what was chosen computes, through the same Ibis expressions."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
-import tempfile
 import threading
 import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import duckdb
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rox.core.errors import DataError
+from rox.core.study import EngineOptions
+from rox.linking.engine_duckdb import DuckDB, literal, open_duckdb, quoted
+from rox.linking.engine_folders import draft_in, own_folder, publish
+
+__all__ = ["Engine", "connect", "literal", "quoted"]
 
 EXACT_IN_FLOAT = 2**53
-SHOWABLE = (
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ParserException,
-    duckdb.SyntaxException,
-    duckdb.OutOfMemoryException,
-)
-"""Faults whose message speaks of the SQL or of memory; the others may quote a row of the data and are not shown."""
+LOWER_HALF = 2**64 - 1
+COMPUTE = ("rox-research", "ibis-framework", "duckdb")
+
+
+class Worker(Protocol):
+    """What computes: DuckDB or Spark."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+
+    @property
+    def backend(self) -> Any:
+        """The Ibis backend."""
+
+    def table(self, path: Path, name: str, schema: Any) -> ir.Table:
+        """Return Parquet as a table."""
+
+    def sql(self, expression: ir.Table) -> str:
+        """Return the SQL of an expression."""
+
+    def arrow(self, expression: ir.Table) -> pa.Table:
+        """Run an expression and return its rows."""
+
+    def write(self, expression: ir.Table, path: Path) -> None:
+        """Compute an expression into Parquet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Engine:
-    """A connection with a folder for what does not fit into memory.
+    """Where a study is computed, with a folder for what is computed once.
+
+    A stage is a table that was computed into Parquet. Stages made from a source are computed by the reader, those made
+    from other stages by the worker; on DuckDB the two are the same.
 
     Attributes:
-        backend: The Ibis backend.
+        reader: The embedded DuckDB that reads and types every source.
+        worker: What computes.
         folder: Temporary folder, removed with the engine.
+        drafts: Where a stage is written until it is whole.
+        memory_limit: Of the reader; above it, work goes through the temporary folder.
+        keep: Where finished stages stay; without it they go with the temporary folder.
         lock: One statement at a time: a connection is not safe to share between threads.
-        stages: What was computed and kept, by name.
+        stages: What was computed, by name.
+        paths: Where it lies.
+        keys: The digest of what each stage was computed from, where stages are kept.
         digests: What was hashed, by name and query.
     """
 
-    backend: Any
+    reader: DuckDB
+    worker: Worker
     folder: Path
+    drafts: Path
+    memory_limit: str
+    keep: Path | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     stages: dict[str, ir.Table] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def relation(self, sql: str) -> ir.Table:
-        """Return the lazy table of a SQL query.
+        """Return the lazy table of a SQL query over sources.
 
         Raises:
             DataError: The query cannot be compiled.
         """
         with self.lock:
-            return self._guarded(lambda: self.backend.sql(sql, dialect="duckdb"))
+            return self.reader.relation(sql)
 
     def view(self, name: str, sql: str) -> None:
-        """Give a query a name that other queries can use."""
+        """Give a query over sources a name that other queries can use."""
         with self.lock:
-            self._guarded(lambda: self.backend.raw_sql(f"CREATE VIEW {quoted(name)} AS {sql}"))
+            self.reader.view(name, sql)
 
-    def stage(self, expression: ir.Table, name: str) -> ir.Table:
+    def stage(self, expression: ir.Table, name: str, of: str | None = None) -> ir.Table:
         """Compute a table once and keep it; a name that is kept already is not computed again.
+
+        Args:
+            expression: What to compute.
+            name: Of the stage.
+            of: Digest of what a source holds, which the expression itself does not tell.
 
         Raises:
             DataError: The computation failed.
         """
         with self.lock:
             if name not in self.stages:
-                sql = f"CREATE TABLE rox.{quoted(name)} AS {self.sql(expression)}"
-                self._guarded(lambda: self.backend.raw_sql(sql))
-                self.stages[name] = self.backend.table(name, database="rox")
+                key = self._key(expression, of) if self.keep is not None else ""
+                path = self._computed(expression, name, key)
+                self.keys[name], self.paths[name] = key, path
+                self.stages[name] = self.worker.table(path, name, expression.schema())
             return self.stages[name]
 
     def sql(self, expression: ir.Table) -> str:
         """Return the SQL of an expression."""
-        return str(self.backend.compile(expression))
+        return self._home(expression).sql(expression)
 
     def fetch(self, expression: ir.Table) -> pd.DataFrame:
         """Run an expression.
 
         Returns:
             Integers as ``int64``; with missing values as ``float64`` where that is exact, else as ``Int64``. Numbers
-            as ``float64``, dates as ``datetime64[ns]``, text as ``object`` with None where missing.
+            as ``float64``, decimals as ``object``, dates as ``datetime64[ns]``, text as ``object`` with None where
+            missing.
 
         Raises:
             DataError: The computation failed.
         """
         expression = expression.as_table()
         with self.lock:
-            found = self._guarded(lambda: self.backend.con.sql(self.sql(expression)).to_arrow_table())
+            found = self._home(expression).arrow(expression)
         kinds = expression.schema()
         return pd.DataFrame({name: _series(found.column(name), kinds[name]) for name in kinds})
 
     def digest(self, table: ir.Table, name: str) -> str:
-        """Return SHA-256 of the contents of a staged table, whatever the order of its rows.
+        """Return SHA-256 of the contents of a table made from stages, whatever the order of its rows.
 
         Each row's text, with the length of every value before it, is hashed; the hashes are summed as integers, so that
-        neither order nor the number of threads matters and repeated rows count.
+        neither order nor the number of threads matters and repeated rows count. It is always the reader that hashes,
+        because engines write one number as different texts: so the digest of the same data is the same everywhere.
         """
-        query = self.sql(table)
-        if (name, query) in self.digests:
-            return self.digests[name, query]
-        columns = sorted(table.columns)
-        parts = [
-            f"coalesce(strlen(t.{quoted(c)}::VARCHAR)::VARCHAR || ':' || t.{quoted(c)}::VARCHAR, '-')" for c in columns
-        ]
-        row = f"concat_ws('|', {', '.join(parts)})"
-        sums = ", ".join(f"sum(md5_number_{half}({row})::HUGEINT)" for half in ("lower", "upper"))
-        sql = f"SELECT count(*), {sums} FROM ({query}) AS t"
         with self.lock:
-            found = self._guarded(lambda: self.backend.con.execute(sql).fetchone())
-        self.digests[name, query] = hashlib.sha256(repr((name, columns, found)).encode()).hexdigest()
-        return self.digests[name, query]
+            near = self.reader.sql(self._at_reader(table))
+            if (name, near) not in self.digests:
+                columns = sorted(table.columns)
+                parts = [
+                    f"coalesce(strlen(t.{quoted(c)}::VARCHAR)::VARCHAR || ':' || t.{quoted(c)}::VARCHAR, '-')"
+                    for c in columns
+                ]
+                row = f"concat_ws('|', {', '.join(parts)})"
+                found = self.reader.row(
+                    f"SELECT count(*), sum((m >> 64)::HUGEINT), sum((m & {LOWER_HALF})::HUGEINT) "
+                    f"FROM (SELECT md5_number({row}) AS m FROM ({near}) AS t)"
+                )
+                self.digests[name, near] = hashlib.sha256(repr((name, columns, found)).encode()).hexdigest()
+            return self.digests[name, near]
 
     def rejected_lines(self) -> list[tuple[str, int, list[int]]]:
         """List, by CSV file, how many lines could not be split into the columns of the header, and the first three."""
         with self.lock:
-            known = self.backend.con.execute(
-                "SELECT count(*) FROM information_schema.tables WHERE table_name = 'reject_errors'"
-            ).fetchone()
-            if not known[0]:
-                return []
-            found = self.backend.con.execute(
-                "SELECT s.file_path, count(DISTINCT e.line), list_sort(list(DISTINCT e.line))[:3] "
-                "FROM reject_errors AS e JOIN reject_scans AS s USING (scan_id, file_id) GROUP BY 1 ORDER BY 1"
-            ).fetchall()
-        return [(path, int(count), [int(line) for line in lines]) for path, count, lines in found]
+            return self.reader.rejected_lines()
 
-    def _guarded(self, run: Any) -> Any:
-        try:
-            return run()
-        except SHOWABLE as cause:
-            first = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
-            raise DataError("The engine refused a query.", [first]) from cause
-        except duckdb.Error as cause:
-            raise DataError(f"The engine failed on the data ({type(cause).__name__}).") from None
+    def _home(self, expression: ir.Table) -> Worker:
+        """Say who computes an expression: the one who has its tables."""
+        return self.reader if expression.get_backend() is self.reader.backend else self.worker
+
+    def _computed(self, expression: ir.Table, name: str, key: str) -> Path:
+        """Return where a stage lies, after computing it unless it is kept from before."""
+        stem = re.sub(r"\W", "_", name)
+        temporary = self.folder / f"{stem}.parquet"
+        kept = temporary if self.keep is None else self.keep / f"{stem}-{key[:32]}.parquet"
+        if kept.exists():
+            return kept
+        before = self.reader.rejected_lines()
+        with draft_in(self.drafts) as draft:
+            self._home(expression).write(expression, draft)
+            if self.reader.rejected_lines() != before:
+                shutil.move(draft, temporary)
+                return temporary
+            publish(draft, kept)
+        return kept
+
+    def _key(self, expression: ir.Table, of: str | None) -> str:
+        """Digest what a stage is computed from: the expression, its tables, the source, the engine, and the code."""
+        names = {table.op(): name for name, table in self.stages.items()}
+        used = {names[node]: node for node in expression.op().find(ops.DatabaseTable) if node in names}
+        swap = {node: ibis.table(node.schema, name=self.keys[name]).op() for name, node in used.items()}
+        query = expression.op().replace(swap).to_expr()
+        how = of if of is not None else str(ibis.to_sql(query, dialect="duckdb"))
+        parts = (how, list(expression.schema().items()), self._home(expression).name, _versions(), _code())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _at_reader(self, table: ir.Table) -> ir.Table:
+        """Return the same expression over the same stages as the reader sees them."""
+        if self.worker is self.reader:
+            return table
+        stages = {each.op(): name for name, each in self.stages.items()}
+        swap = {
+            node: self.reader.table(self.paths[stages[node]], stages[node], node.schema).op()
+            for node in table.op().find(ops.DatabaseTable)
+        }
+        return table.op().replace(swap).to_expr()
 
 
-def connect(*, timezone: str = "UTC", memory_limit: str = "4GB") -> Engine:
-    """Open an embedded engine.
+def connect(*, timezone: str = "UTC", options: EngineOptions | None = None, base: Path | None = None) -> Engine:
+    """Open an engine.
 
     Args:
         timezone: The zone in which an instant becomes a date.
-        memory_limit: Above it, work goes through the temporary folder.
+        options: Which engine, and with what; by default DuckDB.
+        base: The folder that the options' paths are relative to.
+
+    Raises:
+        DataError: The engine does not open; the message says what is missing.
     """
-    folder = Path(tempfile.mkdtemp(prefix="rox-"))
-    backend = ibis.duckdb.connect(":memory:", memory_limit=memory_limit, temp_directory=str(folder / "spill"))
-    backend.raw_sql(f"SET TimeZone = {literal(timezone)}")
-    # In Jupyter without ipywidgets the bar is off, and touching the setting is an error.
-    if backend.raw_sql("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
-        backend.raw_sql("SET enable_progress_bar = false")
-    backend.raw_sql("CREATE SCHEMA rox")
-    engine = Engine(backend=backend, folder=folder)
-    weakref.finalize(engine, shutil.rmtree, folder, ignore_errors=True)
+    options = options or EngineOptions()
+    base = Path() if base is None else base
+    limit = options.memory_limit
+    keep = None if options.keep is None else (base / options.keep).resolve()
+    temp = None if options.temp_folder is None else (base / options.temp_folder).resolve()
+    where = keep if temp is None and options.is_elsewhere else temp
+    with ExitStack() as leaving:
+        folder = own_folder(where, "engine.temp_folder", leaving)
+        drafts = folder if keep is None else own_folder(keep, "engine.keep", leaving)
+        reader = open_duckdb(timezone=timezone, memory_limit=limit, threads=options.threads, spill=folder / "spill")
+        worker: Worker = reader if options.kind == "duckdb" else _spark(options, limit, temp)
+        engine = Engine(reader=reader, worker=worker, folder=folder, drafts=drafts, memory_limit=limit, keep=keep)
+        weakref.finalize(engine, leaving.pop_all().close)
     return engine
 
 
-def quoted(name: str) -> str:
-    """Write a name as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+def _spark(options: EngineOptions, memory_limit: str, temp: Path | None) -> Worker:
+    try:
+        spark = import_module("rox.linking.engine_spark")
+    except ModuleNotFoundError as cause:
+        raise DataError(
+            "This study asks for Spark, which is not installed.",
+            ["pip install 'rox-research[spark]', and Java 17 or 21; or leave out engine.kind for DuckDB"],
+        ) from cause
+    opened: Worker = spark.open_spark(options, memory_limit=memory_limit, temp=temp)
+    return opened
 
 
-def literal(text: str) -> str:
-    """Write a text as a SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: metadata.version(name) for name in COMPUTE}
+
+
+@cache
+def _code() -> str:
+    """Hash the code of this room, which decides how a source is read."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _series(column: pa.ChunkedArray, kind: Any) -> pd.Series[Any]:

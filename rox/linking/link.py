@@ -2,49 +2,82 @@
 
 from __future__ import annotations
 
-import ibis
+from dataclasses import replace
+
 import ibis.expr.types as ir
 import pandas as pd
 
-from rox.core.errors import DataError, LeakageError
-from rox.core.linked import Linked, Step
-from rox.core.study import Outcome
-from rox.linking.expressions import how_many, month_of, nothing, ratio, real
-from rox.linking.panel import PERSON, money_beside_answers, money_by_month, trail_by_month
-from rox.linking.tables import PANEL_COLUMNS, Tables, fingerprint_of
+from rox.core.linked import Linked, Step, month_label
+from rox.linking.cells import reduce_linked
+from rox.linking.choices import Choices, choices_of
+from rox.linking.exposures import exposures_of
+from rox.linking.expressions import month_of, ratio, real
+from rox.linking.leaks import leak_report_of
+from rox.linking.panel import money_beside_answers, money_by_month, trail_by_month
+from rox.linking.people import people_of
+from rox.linking.tables import Tables, digests, fingerprint_of
+from rox.linking.views import TableViews
 
 
-def link(tables: Tables, *, score: str | None = "nps", outcome: str = "aum", look_back: int = 12) -> Linked:
+def link(
+    tables: Tables,
+    *,
+    score: str | None = "nps",
+    outcome: str = "aum",
+    look_back: int = 12,
+    lag: int = 1,
+    washout: int | None = None,
+    cohort: str | None = None,
+) -> Linked:
     """Link each month's money to the latest score answered in an earlier month.
 
     An answer of month a serves the months after a, up to the month of the customer's next answer and at most
-    ``look_back`` months: a validity interval, so that no money meets a score given in its own month or later. Customers
+    ``look_back`` months: a validity interval, so that no money meets a score given in its own month or later. Where the
+    study says when answers were ``available``, an answer serves the months after that, if it is later. Customers
     without an answer stay, with the score missing. Of several answers on one day the one with the highest key counts,
     without keys the lowest score.
 
+    Where the customers table has several dated rows per customer (role ``since``), the one valid at the cohort's date
+    is used; without a cohort, the one valid ``look_back`` months before the money begins, or the customer's first.
+    Answers and money from before that row are left out: nobody is described by what was known only later.
+
     An outcome beside the answers gives one row per answer whose money falls into a later month than the answer.
+
+    Every row with a score is proven from the raw tables by another way before the panel is handed out.
 
     Args:
         tables: The loaded tables.
         score: Name of a score or driver; None for money alone.
         outcome: Name of an outcome.
         look_back: Months an answer stays in use.
+        lag: Least months from an answer to the money it stands beside, at least 1.
+        washout: Count an answer only if the customer gave none in this many months before; the one in use stays in use.
+            Answers from before the tables begin cannot be seen.
+        cohort: Month such as ``"2024-03"``: follow the customers who were known, had opened and had not left on its
+            first day, as known then, from that month on. Answers they gave before serve as before.
 
     Raises:
-        DataError: An unknown name, or a look-back below one month.
+        DataError: Unknown names, or settings that leave nothing to link; all in one message.
         LeakageError: Most of the money is dated before the answers it stands beside, or none of it after.
     """
-    declared = _declared(tables, score, outcome, look_back)
-    mark = _fingerprint(tables, score, outcome, look_back)
+    choices = choices_of(
+        tables, score=score, outcome=outcome, look_back=look_back, lag=lag, washout=washout, cohort=cohort
+    )
+    declared = tables.study.outcomes[outcome]
+    mark = _fingerprint(tables, choices)
+    people = people_of(tables, choices)
+    exposures: ir.Table | None = None
     checks = tables.checks
     trail: tuple[Step, ...] = ()
-    if declared.table == "answers" and score is not None:
-        panel, trail, found = money_beside_answers(tables, score, outcome, look_back)
+    if declared.table == "answers":
+        panel, trail, found = money_beside_answers(tables, choices, people)
         checks += found
     else:
-        panel = money_by_month(tables, score, outcome, look_back)
-    people = tables.engine.stage(_people(tables), f"people_{_digests(tables, {'customers', 'exits'})[:16]}")
-    rows = tables.engine.stage(_complete(tables, panel, people), f"panel_{mark[:16]}")
+        if score is not None:
+            exposures = tables.engine.stage(exposures_of(tables, choices, people), f"answers_{mark[:16]}")
+        panel = money_by_month(tables, choices, people, exposures)
+    rows = tables.engine.stage(panel, f"panel_{mark[:16]}")
+    per_unit = 1 if declared.kind == "count" else tables.minor
     money = rows.outcome.cast("float64") if declared.kind == "count" else ratio(rows.outcome, real(tables.minor))
     linked = Linked(
         study=tables.study,
@@ -53,112 +86,67 @@ def link(tables: Tables, *, score: str | None = "nps", outcome: str = "aum", loo
         look_back=look_back,
         controls=tables.study.tables["customers"].controls,
         starts=_starts(tables),
-        trail=trail or trail_by_month(tables, score, look_back, rows),
+        trail=trail or trail_by_month(tables, choices, people, exposures, rows),
         fingerprint=mark,
         checks=checks,
         panel=rows.mutate(outcome=money),
         fetch=tables.fetch,
+        reduce=reduce_linked(tables),
+        lag=lag,
+        washout=washout,
+        cohort=None if choices.cohort is None else month_label(choices.cohort),
+        views=TableViews(
+            tables=tables,
+            choices=choices,
+            people=people,
+            exposures=exposures,
+            per_unit=per_unit,
+        ),
     )
-    if count := leaks(linked, tables):
-        raise LeakageError(
-            f"The link itself is wrong: {count:,} rows hold a score that was not known before the money."
-        )
-    return linked
+    return _proven(linked)
+
+
+def _proven(linked: Linked) -> Linked:
+    """Search the panel for leaks, and let it carry what was found."""
+    if not linked.score:
+        return linked
+    report = linked.leak_report()
+    report.require_none()
+    return replace(linked, checks=(*linked.checks, *report.checks))
 
 
 def leaks(linked: Linked, tables: Tables) -> int:
-    """Count the panel's scores that no earlier month's answer of the same customer stands behind.
+    """Count the panel's rows whose score, or whose customer, was not known before the money.
 
-    It trusts nothing of the link but the numbering of the customers: a score counts as founded only if the answers hold
-    it for that customer in the month that ``score_age`` points at, and that month lies before the row's month.
+    See :func:`rox.linking.leaks.leak_report_of`.
     """
-    if not linked.score:
-        return 0
-    scored = linked.panel.filter(linked.panel.score.notnull())
-    scored = scored.select("customer", "month", "score", answered=scored.month - scored.score_age.cast("int64"))
-    codes = tables.tables["customers"].select(id="customer", code=_code())
-    answers = tables.tables["answers"]
-    given = answers.filter(answers[linked.score].notnull())
-    given = given.select(
-        person=given.customer, given=given[linked.score].cast("float64"), said=month_of(given.date)
-    ).distinct()
-    given = given.inner_join(codes, given.person == codes.id).select("code", "given", "said")
-    backed = scored.left_join(
-        given, [scored.customer == given.code, scored.score == given.given, scored.answered == given.said]
+    choices = choices_of(
+        tables,
+        score=linked.score or None,
+        outcome=linked.outcome,
+        look_back=linked.look_back,
+        lag=linked.lag,
+        washout=linked.washout,
+        cohort=linked.cohort,
     )
-    wrong = how_many(backed.said.isnull() | (backed.said >= backed.month))
-    return int(tables.fetch(backed.aggregate(n=wrong))["n"].iloc[0])
+    return leak_report_of(linked, tables, choices).wrong
 
 
-def _declared(tables: Tables, score: str | None, outcome: str, look_back: int) -> Outcome:
-    study = tables.study
-    scores = [*study.scores, *study.drivers]
-    faults = []
-    if score is not None and score not in scores:
-        faults.append(f"score {score!r} is not declared; the study has {', '.join(scores)}")
-    if outcome not in study.outcomes:
-        faults.append(f"outcome {outcome!r} is not declared; the study has {', '.join(study.outcomes)}")
-    elif study.outcomes[outcome].table == "answers" and score is None:
-        faults.append(f"outcome {outcome!r} stands beside the answers, so it needs a score")
-    if look_back < 1:
-        faults.append(f"look_back is {look_back}; at least 1 month is needed")
-    if faults:
-        raise DataError("These tables cannot be linked so.", faults)
-    return study.outcomes[outcome]
-
-
-def _fingerprint(tables: Tables, score: str | None, outcome: str, look_back: int) -> str:
-    declared = tables.study.outcomes[outcome]
-    used = {"customers", "exits", "initiatives", declared.table} | ({"answers"} if score else set())
+def _fingerprint(tables: Tables, choices: Choices) -> str:
+    declared = tables.study.outcomes[choices.outcome]
+    used = {"customers", "exits", "initiatives", declared.table} | ({"answers"} if choices.score else set())
     exits = tables.study.tables.get("exits")
     settings = {
-        "score": score,
-        "outcome": outcome,
+        "score": choices.score,
+        "outcome": choices.outcome,
         "kind": declared.kind,
-        "look_back": look_back,
+        "look_back": choices.look_back,
         "currency": tables.study.currency,
         "voluntary": sorted(exits.voluntary) if exits else [],
         "controls": tables.study.tables["customers"].controls,
+        **choices.unusual,
     }
-    return fingerprint_of({"tables": _digests(tables, used), **settings})
-
-
-def _digests(tables: Tables, used: set[str]) -> str:
-    """Return SHA-256 over the contents of some tables."""
-    return fingerprint_of({name: tables.digest(name) for name in tables.tables if name in used})
-
-
-def _people(tables: Tables) -> ir.Table:
-    """One row per customer: code, segment, unit, weight, opening, exit, controls."""
-    customers = tables.tables["customers"]
-    controls = tables.study.tables["customers"].controls
-    people = customers.select(
-        "segment",
-        "unit",
-        "weight",
-        *controls,
-        **{PERSON: "customer"},
-        customer=_code(),
-        opened=month_of(customers.opened).cast("float64") if "opened" in customers.columns else nothing("float64"),
-    )
-    if "exits" not in tables.tables:
-        return people.mutate(exit_month=nothing("float64"), voluntary=ibis.literal(False))
-    exits = tables.tables["exits"]
-    listed = tables.study.tables["exits"].voluntary
-    chosen = exits.reason.isin(list(listed)).fill_null(False) if listed else ibis.literal(True)
-    left = exits.select(rox_leaver="customer", exit_month=month_of(exits.date).cast("float64"), voluntary=chosen)
-    joined = people.left_join(left, people[PERSON] == left.rox_leaver)
-    return joined.mutate(voluntary=joined.voluntary.fill_null(False)).drop("rox_leaver")
-
-
-def _code() -> ir.IntegerColumn:
-    """Number the customers densely from 0, in the order of their ids."""
-    return ibis.row_number().over(ibis.window(order_by="customer")).cast("int64")
-
-
-def _complete(tables: Tables, panel: ir.Table, people: ir.Table) -> ir.Table:
-    """Bring in what is known of the customer, and leave the id behind."""
-    return panel.inner_join(people, PERSON).select(*PANEL_COLUMNS, *tables.study.tables["customers"].controls)
+    return fingerprint_of({"tables": digests(tables, used), **settings})
 
 
 def _starts(tables: Tables) -> pd.DataFrame:

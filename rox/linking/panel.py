@@ -2,90 +2,135 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ibis
 import ibis.expr.types as ir
 
 from rox.core.check import Check, Verdict
 from rox.core.errors import LeakageError
 from rox.core.linked import Step
+from rox.linking.choices import Choices
 from rox.linking.columns import dated
+from rox.linking.exposures import has_availability, in_use
 from rox.linking.expressions import how_many, month_of, nothing
-from rox.linking.tables import Tables
+from rox.linking.people import PERSON
+from rox.linking.tables import PANEL_COLUMNS, Tables
 from rox.linking.trail import Funnel, count_steps
 
-PERSON = "rox_person"
 
+def money_by_month(tables: Tables, choices: Choices, people: ir.Table, exposures: ir.Table | None) -> ir.Table:
+    """Join each month of money with what is known of its customer and with the answer that is in use in it.
 
-def money_by_month(tables: Tables, score: str | None, outcome: str, look_back: int) -> ir.Table:
-    """Join each month of money with the answer that is valid in it.
+    Args:
+        tables: The loaded tables.
+        choices: What is linked.
+        people: The customers that are followed.
+        exposures: Their answers; None for money alone.
 
     Returns:
-        The columns ``rox_person``, ``month``, ``outcome``, ``score``, ``score_age``.
+        The columns of a panel, and its controls.
     """
-    ledger = tables.tables["ledger"].select("month", **{PERSON: "customer", "outcome": outcome})
-    if score is None:
-        return ledger.mutate(score=nothing("float64"), score_age=nothing("float64"))
-    answers = _answers(tables, score)
-    end = answers.said + look_back
-    valid = answers.mutate(until=ibis.least(ibis.coalesce(answers.next, end), end))
-    valid = valid.filter(valid.until > valid.said).select("said", "until", "score", who=PERSON)
-    panel = ledger.left_join(
-        valid, [ledger[PERSON] == valid.who, ledger.month > valid.said, ledger.month <= valid.until]
-    )
-    return panel.select(
-        PERSON,
-        "month",
-        "outcome",
-        score=panel.score.cast("float64"),
-        score_age=(panel.month - panel.said).cast("float64"),
-    )
+    ledger = tables.tables["ledger"].select("month", who="customer", outcome=choices.outcome)
+    rows = ledger.inner_join(people, ledger.who == people[PERSON]).drop("who", PERSON)
+    rows = rows.filter(_is_followed(rows, choices)).drop("since")
+    if exposures is None:
+        rows = rows.mutate(score=nothing("float64"), score_age=nothing("float64"))
+    else:
+        used = in_use(exposures).select("said", "begin", "until", given="score", whose="customer")
+        joined = rows.left_join(used, [rows.customer == used.whose, rows.month >= used.begin, rows.month <= used.until])
+        rows = joined.mutate(
+            score=joined.given.cast("float64"),
+            score_age=(joined.month - joined.said).cast("float64"),
+        )
+    return rows.select(*PANEL_COLUMNS, *tables.study.tables["customers"].controls)
 
 
-def _answers(tables: Tables, score: str) -> ir.Table:
-    """One answer per customer and day, each with the month of the customer's next one."""
-    answers = tables.tables["answers"]
-    has_key = "key" in tables.study.tables["answers"].columns
-    key = answers.key if has_key else nothing("string")
-    given = answers.select("date", **{PERSON: "customer"}, key=key, score=answers[score])
-    given = given.filter(given.score.notnull())
-    of_a_day = ibis.window(group_by=[PERSON, "date"], order_by=[ibis.desc("key"), "score"])
-    given = given.mutate(place=ibis.row_number().over(of_a_day))
-    given = given.filter(given.place == 0)
-    given = given.select(PERSON, "date", "score", said=month_of(given.date))
-    return given.mutate(next=given.said.lead().over(ibis.window(group_by=PERSON, order_by="date")))
+def _is_followed(rows: ir.Table, choices: Choices) -> ir.BooleanValue:
+    """Whether a month is one from which on its customer is followed."""
+    known = rows.since.isnull() | (rows.month >= month_of(rows.since))
+    return known if choices.cohort is None else known & (rows.month >= choices.cohort)
 
 
-def trail_by_month(tables: Tables, score: str | None, look_back: int, rows: ir.Table) -> tuple[Step, ...]:
+def trail_by_month(
+    tables: Tables, choices: Choices, people: ir.Table, exposures: ir.Table | None, rows: ir.Table
+) -> tuple[Step, ...]:
     """Follow the money to a score, and each answer to the first month of money after it.
 
     Args:
         tables: The loaded tables.
-        score: Name of the score, if any.
-        look_back: Months an answer stays in use.
+        choices: What is linked.
+        people: The customers that are followed.
+        exposures: Their answers, if any.
         rows: The linked panel.
     """
-    money = {"ledger": rows.customer.notnull()} | ({"scored": rows.score.notnull()} if score else {})
-    steps = tuple(count_steps(tables, Funnel(table=rows, person="customer", steps=money)))
-    if score is None:
+    steps = _money_trail(tables, choices, people, rows)
+    if exposures is None:
         return steps
-    read, answers = tables.tables["answers"], _answers(tables, score)
-    asked = {"answers": read.customer.notnull(), "answers_given": read[score].notnull()}
-    steps += tuple(count_steps(tables, Funnel(table=read, person="customer", steps=asked)))
-    months = tables.tables["ledger"].select(payer="customer", paid="month")
-    met = answers.left_join(months, [answers[PERSON] == months.payer, answers.said < months.paid])
-    first = met.group_by(PERSON, "date", "said", "next").aggregate(paid=met.paid.min())
-    in_time = first.paid <= first.said + look_back
-    followed = {
-        "answers_one_a_day": first[PERSON].notnull(),
-        "answers_before_money": first.paid.notnull(),
-        "answers_in_time": in_time,
-        "answers_used": in_time & (first.next.isnull() | (first.paid <= first.next)),
-    }
-    return steps + tuple(count_steps(tables, Funnel(table=first, person=PERSON, steps=followed), steps[-1]))
+    read = _followed_answers(tables, people)
+    asked: dict[str, Any] = {"answers": read[PERSON].notnull(), "answers_given": read[choices.score].notnull()}
+    if choices.cohort is not None:
+        asked["answers_cohort"] = asked["answers_given"] & read.customer.notnull()
+    steps += tuple(count_steps(tables, Funnel(table=read, person=PERSON, steps=asked)))
+    months = rows.select("month", whose="customer")
+    met = exposures.left_join(months, [exposures.customer == months.whose, exposures.said < months.month])
+    first = met.group_by("customer", "number").aggregate(
+        **{name: met[name].max() for name in ("said", "begin", "until", "is_new", "is_open")},
+        paid=met.month.min(),
+        lagged=(met.month >= met.said + choices.lag).ifelse(met.month, nothing("int64")).min(),
+        counted=(met.month >= met.begin).ifelse(met.month, nothing("int64")).min(),
+    )
+    return steps + tuple(count_steps(tables, _answers_funnel(tables, choices, first), steps[-1]))
+
+
+def _money_trail(tables: Tables, choices: Choices, people: ir.Table, rows: ir.Table) -> tuple[Step, ...]:
+    scored = {"scored": rows.score.notnull()} if choices.score else {}
+    if choices.cohort is None and tables.history is None:
+        whole = {"ledger": rows.customer.notnull(), **scored}
+        return tuple(count_steps(tables, Funnel(table=rows, person="customer", steps=whole)))
+    ledger = tables.tables["ledger"].select("month", who="customer")
+    known = people.select("since", **{PERSON: PERSON})
+    read = ledger.left_join(known, ledger.who == known[PERSON])
+    steps: dict[str, Any] = {"ledger": read.who.notnull()}
+    if choices.cohort is not None:
+        steps["ledger_cohort"] = read[PERSON].notnull()
+        steps["ledger_from_then"] = steps["ledger_cohort"] & (read.month >= choices.cohort)
+    if tables.history is not None:
+        steps["ledger_known"] = read[PERSON].notnull() & _is_followed(read, choices)
+    trail = tuple(count_steps(tables, Funnel(table=read, person="who", steps=steps)))
+    return trail + tuple(count_steps(tables, Funnel(table=rows, person="customer", steps=scored), trail[-1]))
+
+
+def _followed_answers(tables: Tables, people: ir.Table) -> ir.Table:
+    """Put each answer beside the code of its customer, missing for customers that are not followed."""
+    answers = tables.tables["answers"].rename({PERSON: "customer"})
+    known = people.select("customer", "since", who=PERSON)
+    return answers.left_join(known, answers[PERSON] == known.who)
+
+
+def _answers_funnel(tables: Tables, choices: Choices, first: ir.Table) -> Funnel:
+    """Follow the answers of followed customers into use; steps for settings that are not in use are left out."""
+    kept: Any = first.customer.notnull()
+    steps: dict[str, Any] = {"answers_one_a_day": kept}
+    if choices.washout is not None:
+        kept = kept & (first.is_new == 1)
+        steps["answers_new"] = kept
+    if tables.history is not None:
+        kept = kept & (first.is_open == 1)
+        steps["answers_of_known"] = kept
+    steps["answers_before_money"] = kept = kept & first.paid.notnull()
+    if choices.lag > 1:
+        steps["answers_lagged"] = kept = kept & first.lagged.notnull()
+    if has_availability(tables):
+        steps["answers_available"] = kept = kept & first.counted.notnull()
+    in_time = kept & (first.counted <= first.said + choices.look_back)
+    steps["answers_in_time"] = in_time
+    steps["answers_used"] = in_time & (first.counted <= first.until)
+    return Funnel(table=first, person="customer", steps=steps)
 
 
 def money_beside_answers(
-    tables: Tables, score: str, outcome: str, look_back: int
+    tables: Tables, choices: Choices, people: ir.Table
 ) -> tuple[ir.Table, tuple[Step, ...], tuple[Check, ...]]:
     """Keep the answers whose money falls into a later month, one row each.
 
@@ -96,47 +141,78 @@ def money_beside_answers(
         LeakageError: No amount is left, or more than half of them are as old as their answer or older: then the outcome
             comes before the score by its nature, and the others are exceptions.
     """
-    read = tables.tables["answers"]
-    read = read.select(
-        "date",
-        **{PERSON: "customer"},
-        said=month_of(read.date),
-        score=read[score].cast("float64"),
-        outcome=read[outcome],
-        paid=read[dated(outcome)],
-        month=month_of(read[dated(outcome)]),
-    )
-    given = read.score.notnull()
-    amount = given & read.outcome.notnull()
-    after = amount & (read.paid > read.date)
-    later = after & (read.month > read.said)
-    in_time = later & (read.month <= read.said + look_back)
-    steps = {
-        "answers": read[PERSON].notnull(),
-        "answers_given": given,
-        "answers_with_amount": amount,
-        "answers_before_amount": after,
-        "answers_month_before": later,
-        "answers_in_look_back": in_time,
-    }
+    outcome, score = choices.outcome, choices.score or ""
+    read = _read_beside(tables, choices)
+    known = people.select("customer", "since", who=PERSON)
+    read = read.left_join(known, read[PERSON] == known.who)
+    steps = _steps_beside(tables, choices, read)
     trail = tuple(count_steps(tables, Funnel(table=read, person=PERSON, steps=steps)))
     sizes = {step.name: step.rows for step in trail}
     total = sizes["answers_with_amount"]
     early = total - sizes["answers_before_amount"]
-    if not sizes["answers_in_look_back"] or 2 * early > total:
-        raise _refusal(tables, outcome, read.filter(amount), sizes, look_back)
+    if not trail[-1].rows or 2 * early > total:
+        raise _refusal(tables, choices, read.filter(steps["answers_with_amount"]), sizes, trail)
     values: dict[str, str | int | float] = {"outcome": outcome, "count": early, "total": total}
     checks = (Check(code="ROX-Q07", verdict=Verdict.NOTE, values=values),) if early else ()
-    kept = read.filter(in_time)
-    panel = kept.select(PERSON, "month", "outcome", "score", score_age=(kept.month - kept.said).cast("float64"))
-    return panel, trail, checks
+    kept = read.filter(list(steps.values())[-1])
+    kept = kept.select("month", "outcome", who=PERSON, given=kept[score].cast("float64"), age=kept.month - kept.said)
+    rows = kept.inner_join(people, kept.who == people[PERSON])
+    rows = rows.mutate(score=rows.given, score_age=rows.age.cast("float64"))
+    return rows.select(*PANEL_COLUMNS, *tables.study.tables["customers"].controls), trail, checks
 
 
-def _refusal(tables: Tables, outcome: str, amounts: ir.Table, sizes: dict[str, int], look_back: int) -> LeakageError:
+def _read_beside(tables: Tables, choices: Choices) -> ir.Table:
+    """Read every answer with its money, and with the month of the customer's answer on an earlier day."""
+    answers = tables.tables["answers"]
+    score, outcome = choices.score or "", choices.outcome
+    said = month_of(answers.date)
+    read = answers.select(
+        "date",
+        **{PERSON: "customer", score: answers[score]},
+        said=said,
+        known=ibis.greatest(said, month_of(answers.available)) if has_availability(tables) else said,
+        outcome=answers[outcome],
+        paid=answers[dated(outcome)],
+        month=month_of(answers[dated(outcome)]),
+    )
+    if choices.washout is None:
+        return read
+    days = read.filter(read[score].notnull()).select(PERSON, "date", "said").distinct()
+    days = days.mutate(before=days.said.lag().over(ibis.window(group_by=PERSON, order_by="date")))
+    days = days.select("before", day="date", whose=PERSON)
+    return read.left_join(days, [read[PERSON] == days.whose, read.date == days.day]).drop("day", "whose")
+
+
+def _steps_beside(tables: Tables, choices: Choices, read: ir.Table) -> dict[str, Any]:
+    steps: dict[str, Any] = {"answers": read[PERSON].notnull()}
+    kept = steps["answers_given"] = read[choices.score].notnull()
+    if choices.cohort is not None:
+        kept = steps["answers_cohort"] = kept & read.customer.notnull()
+    if choices.washout is not None:
+        kept = kept & (read.before.isnull() | (read.said - read.before > choices.washout))
+        steps["answers_new"] = kept
+    if tables.history is not None:
+        kept = steps["answers_of_known"] = kept & (read.since.isnull() | (read.date >= read.since))
+    kept = steps["answers_with_amount"] = kept & read.outcome.notnull()
+    kept = steps["answers_before_amount"] = kept & (read.paid > read.date)
+    kept = steps["answers_month_before"] = kept & (read.month > read.said)
+    if choices.lag > 1:
+        kept = steps["answers_lagged"] = kept & (read.month >= read.said + choices.lag)
+    if has_availability(tables):
+        kept = steps["answers_available"] = kept & (read.month > read.known)
+    steps["answers_in_look_back"] = kept = kept & (read.month <= read.said + choices.look_back)
+    if choices.cohort is not None:
+        steps["amounts_from_then"] = kept & (read.month >= choices.cohort)
+    return steps
+
+
+def _refusal(
+    tables: Tables, choices: Choices, amounts: ir.Table, sizes: dict[str, int], trail: tuple[Step, ...]
+) -> LeakageError:
     total = sizes["answers_with_amount"]
     before = total - sizes["answers_before_amount"]
     same = sizes["answers_before_amount"] - sizes["answers_month_before"]
-    far = sizes["answers_month_before"] - sizes["answers_in_look_back"]
+    far = sizes["answers_month_before"] - trail[-1].rows
     early = amounts.filter(amounts.paid <= amounts.date)
     found = tables.fetch(
         early.aggregate(
@@ -149,7 +225,7 @@ def _refusal(tables: Tables, outcome: str, amounts: ir.Table, sizes: dict[str, i
     ).iloc[0]
     headline = (
         f"A score may explain only money that comes after it: {before:,} of {total:,} amounts of "
-        f'"{outcome}" are dated before the answer or on its day.'
+        f'"{choices.outcome}" are dated before the answer or on its day.'
     )
     faults = []
     if before:
@@ -159,9 +235,12 @@ def _refusal(tables: Tables, outcome: str, amounts: ir.Table, sizes: dict[str, i
             f"{int(found['day']):,} of the amounts fall on the day of the answer"
         )
     if same or far:
-        faults.append(
-            f"{same:,} amounts fall into the month of their answer, {far:,} more than {look_back} months after it"
-        )
+        reach = f"more than {choices.look_back} months after it"
+        if choices.lag > 1 or choices.cohort is not None or has_availability(tables):
+            reach = (
+                f"outside the {choices.lag} to {choices.look_back} months after it that count, or before it was known"
+            )
+        faults.append(f"{same:,} amounts fall into the month of their answer, {far:,} {reach}")
     faults.append(
         "declare money that follows the answer: what the customer spends in later months, as a ledger with a row per "
         "customer and month"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -48,7 +48,8 @@ class Tables:
     Attributes:
         study: What was declared.
         engine: Where the rows are.
-        tables: The tables by name.
+        tables: The tables by name; of customers with several dated rows their first.
+        history: All dated rows of the customers, with the day each began in ``since``; None where rows are not dated.
         checks: Remarks of the data contract; none of them stops the work.
         counts: Rows by table.
     """
@@ -58,6 +59,7 @@ class Tables:
     tables: Mapping[str, ir.Table]
     checks: tuple[Check, ...]
     counts: Mapping[str, int]
+    history: ir.Table | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
@@ -78,12 +80,25 @@ class Tables:
 
     def digest(self, name: str) -> str:
         """Return SHA-256 of a table's contents, whatever the order of its rows."""
-        return self.engine.digest(self.tables[name], name)
+        dated = name == "customers" and self.history is not None
+        return self.engine.digest(self.history if dated else self.tables[name], name)
+
+    @cached_property
+    def money_months(self) -> tuple[int, int]:
+        """First and last month of the ledger."""
+        ledger = self.tables["ledger"]
+        found = self.fetch(ledger.aggregate(first=ledger.month.min(), last=ledger.month.max())).iloc[0]
+        return int(found["first"]), int(found["last"])
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the contents of all tables."""
         return fingerprint_of({name: self.digest(name) for name in self.tables})
+
+
+def digests(tables: Tables, used: Collection[str]) -> str:
+    """Return SHA-256 over the contents of some tables."""
+    return fingerprint_of({name: tables.digest(name) for name in tables.tables if name in used})
 
 
 def fingerprint_of(parts: Mapping[str, object]) -> str:

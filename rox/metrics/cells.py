@@ -7,7 +7,7 @@ Everything is summed as whole numbers, so that two runs give the same last digit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -49,7 +49,7 @@ def moments(tables: Tables, rows: Rows, values: Mapping[str, Any]) -> pd.DataFra
     cells = persons.group_by([*rows.keys, "stratum"]).aggregate(
         m=persons.count(), xx=_times(persons.x, persons.x).sum(), **sums
     )
-    frame = tables.fetch(cells.mutate(**{column: cells[column].cast("float64") for column in ("m", "xx", *sums)}))
+    frame = _as_numbers(tables.fetch(cells), ("m", "xx", *sums))
     _require_none(frame, rows.faults)
     frame = frame.drop(columns=list(rows.faults)).sort_values([*rows.keys, "stratum"], ignore_index=True)
     return frame.rename(columns=dict(zip(rows.keys, rows.by, strict=True)))
@@ -89,13 +89,18 @@ def overlaps(
         sums |= {f"y1y0_{name}": _times(y1, y0).sum(), f"y1x0_{name}": _times(y1, persons.x0).sum()}
         sums |= {f"x1y0_{name}": _times(persons.x1, y0).sum()}
     cells = persons.group_by([*keys, "stratum"]).aggregate(both=persons.count(), **sums)
-    frame = tables.fetch(cells.mutate(**{column: cells[column].cast("float64") for column in ("both", *sums)}))
+    frame = _as_numbers(tables.fetch(cells), ("both", *sums))
     return frame.rename(columns={key: rows.by[int(key.removeprefix("by_"))] for key in keys})
 
 
 def _times(left: Any, right: Any) -> Any:
     """Multiply whole numbers without overflow."""
     return left.cast("decimal(19,0)") * right.cast("decimal(19,0)")
+
+
+def _as_numbers(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Turn whole numbers into floats here, each to the nearest one; engines differ in the last digit."""
+    return frame.astype(dict.fromkeys(columns, "float64"))
 
 
 def _require_none(frame: pd.DataFrame, faults: Mapping[str, str]) -> None:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from rox.core.errors import FitError
 from rox.models.cox import CoxFit, cox, moved
 from rox.models.readings import Calibration
 from rox.models.reliability import Reliability
 
+LEAST_PART = 0.02
+"""Share of the readings' spread that either part must have for the two to be told apart."""
 RESAMPLES = 24
 """Bootstrap draws of the noise of answers that the error takes in."""
 
@@ -23,13 +26,14 @@ class CalibratedCox:
     Attributes:
         fit: The fit, its error enlarged by that of the calibration.
         months: The rows, with the reading in ``score``.
-        apart: The fit with the lasting part first and the passing part last.
+        apart: The fit with the lasting part first and the passing part last; nothing where the data cannot tell
+            them apart.
         noise: What the calibration rests on.
     """
 
     fit: CoxFit
     months: pd.DataFrame
-    apart: CoxFit
+    apart: CoxFit | None
     noise: Reliability
 
 
@@ -62,5 +66,19 @@ def calibrated_cox(
             steps.append(moved(fit, read, design.assign(score=reading)))
     extra = np.cov(np.array(steps), rowvar=False).reshape(fit.covariance.shape)
     trait, fading = found.parts(noise.parts[0])
-    apart = cox(read, covariates(read.assign(score=trait)).assign(passing=fading))
-    return CalibratedCox(fit=replace(fit, covariance=fit.covariance + extra), months=read, apart=apart, noise=noise)
+    return CalibratedCox(
+        fit=replace(fit, covariance=fit.covariance + extra),
+        months=read,
+        apart=_apart(read, covariates(read.assign(score=trait)).assign(passing=fading)),
+        noise=noise,
+    )
+
+
+def _apart(read: pd.DataFrame, design: pd.DataFrame) -> CoxFit | None:
+    """Fit both parts at once, unless one of them hardly varies or the data cannot tell them apart."""
+    if design[["score", "passing"]].std().min() <= LEAST_PART * read["score"].std():
+        return None
+    try:
+        return cox(read, design)
+    except FitError:
+        return None

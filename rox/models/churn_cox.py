@@ -190,7 +190,7 @@ class ChurnCox:
         fresh = months[months["score_age"] <= FRESH]
         if fresh["event"].sum() >= FEWEST_EXITS:
             found["fresh_only"] = _first(self._fit(fresh, controls))
-        if held is not None:
+        if held is not None and held.apart is not None:
             found["lasting_part"] = _first(held.apart)
             found["passing_part"] = (float(held.apart.coefficient[-1]), float(held.apart.se[-1]))
         table = rival_table(found, next(iter(found)))
@@ -282,17 +282,14 @@ def _read(held: CalibratedCox | None, noise: Reliability | None, age: float) -> 
     shares = {"lasting": lasting, "passing": passing, "noise": error}
     total = sum(shares.values())
     values = {name: 100 * part / total for name, part in shares.items()} | {"memory": memory, "age": age}
+    read = Check(code="ROX-S11", verdict=Verdict.NOTE, values=values)
+    if held.apart is None:
+        return (read,)
     first, last = held.apart.coefficient[0], held.apart.coefficient[-1]
     between = float(held.apart.covariance[[0, 0, -1], [0, -1, -1]] @ np.array([1.0, -2.0, 1.0]))
     habit = abs(first) < STYLE_RATIO * abs(last) and abs(first - last) > STYLE_Z * np.sqrt(between)
-    return (
-        Check(code="ROX-S11", verdict=Verdict.NOTE, values=values),
-        Check(
-            code="ROX-E03",
-            verdict=Verdict.NOTE if habit else Verdict.PASS,
-            values={"lasting": float(first), "passing": float(last)},
-        ),
-    )
+    parts = {"lasting": float(first), "passing": float(last)}
+    return (read, Check(code="ROX-E03", verdict=Verdict.NOTE if habit else Verdict.PASS, values=parts))
 
 
 def _noisy(signal: Share | None, age: float) -> Check:

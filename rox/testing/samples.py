@@ -12,6 +12,8 @@ import pandas as pd
 from rox.core.case import EVERYONE
 from rox.core.linked import Linked, Step, month_index
 from rox.core.study import Study
+from rox.linking.cells import reduce_panel
+from rox.linking.views import FrameViews
 
 
 def linked_from_frame(
@@ -71,6 +73,8 @@ def linked_from_frame(
         checks=(),
         panel=rows,
         fetch=lambda table: table.copy(),
+        reduce=reduce_panel,
+        views=FrameViews(),
     )
 
 

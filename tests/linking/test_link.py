@@ -259,7 +259,8 @@ def test_money_beside_the_answers_must_come_later(open_tables: Open) -> None:
         ("answers_month_before", 2, 1),
         ("answers_in_look_back", 2, 0),
     ]
-    (check,) = linked.checks
+    check, proof = linked.checks
+    assert (check.code, proof.code) == ("ROX-Q07", "ROX-S12")
     assert check.sentence().startswith("2 of 5 amounts of order are dated before the answer or on its day")
     assert trail(tables, outcome="order", look_back=1)["answers_in_look_back"] == (1, 1, 1)
 

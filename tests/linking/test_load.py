@@ -62,7 +62,7 @@ BROKEN: dict[str, list[tuple[str, str, str, str]]] = {
         (A, "02-05,3", "02-05,NaN", "answers · q1 · NaN; leave missing values empty · 1 row, at row 4"),
         (A, "02-20,7", "02-20,11", "answers · q1 · outside its scale from 0 to 10 · 1 row, at row 5"),
         (A, ",10,5", ",10,0", "answers · q2 · 0 on a scale from 1 to 5; if 0 stands for no answer, leave it empty · 1 row, at row 6"),
-        (A, "2024-02-01", "01/02/2024", "answers · day · cannot be read; a date as YYYY-MM-DD is needed · 1 row, at row 7"),
+        (A, "2024-02-01", "01/02/2024", "answers · day · day or month first? add dates = \"dmy\" or dates = \"mdy\" to this table in the study file, or write YYYY-MM-DD · 1 row, at row 7"),
         (A, "A8,0005,2024-06-10", "A8,0005,", "answers · day · missing · 1 row, at row 8"),
         (A, "A7,", "A1,", "answers · answer · the key stands here twice · 1 row, at row 9"),
         (A, "8,4", "8,6", "answers · q2 · outside its scale from 1 to 5 · 1 row, at row 10"),
@@ -248,7 +248,7 @@ def test_a_broken_file_and_a_workbook_are_told(write: Callable[..., Path]) -> No
     with pytest.raises(DataError) as caught:
         load(read_study(study))
     assert "is the file whole" in str(caught.value)
-    assert "Excel workbooks are not read" in str(caught.value)
+    assert "exits · not a whole Excel workbook" in str(caught.value)
 
 
 QUERY = '''query = """
@@ -316,7 +316,7 @@ def contacts(write: Callable[..., Path], *, returning: bool) -> Tables:
 
 @pytest.mark.parametrize("returning", [False, True])
 def test_an_id_that_never_comes_back_may_be_an_order(write: Callable[..., Path], returning: bool) -> None:
-    assert codes(contacts(write, returning=returning)) == ([] if returning else ["ROX-Q03"])
+    assert ("ROX-Q03" in codes(contacts(write, returning=returning))) is not returning
 
 
 def test_roles_that_are_not_declared_get_their_defaults(open_tables: Open) -> None:

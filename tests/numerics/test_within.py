@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rox.numerics import within_scan
 from rox.numerics.panel import within_regression
 from rox.numerics.within import Axes, Batch, Shard, period_effects, slopes
 from rox.numerics.within_scan import two_way
@@ -56,6 +57,12 @@ def test_equals_the_regression_in_memory(weighted, count, hold, threads):
     fit = two_way(shards(y, x, u, t, w=w, count=count, hold=hold), ["a", "b"], Axes(periods=9), threads=threads)
     assert_same(fit, within_regression(y, x, u, time=t, weights=w))
     assert fit.singletons > 0
+
+
+@pytest.fixture(params=[0, 1 << 27], autouse=True)
+def kept(request, monkeypatch):
+    """Sums of shards are taken again, or kept."""
+    monkeypatch.setattr(within_scan, "KEEP", request.param)
 
 
 def test_periods_of_segments_that_customers_stay_in_or_leave():

@@ -1,0 +1,266 @@
+"""Reduce a linked panel to cells in one scan of the engine.
+
+Rows are given the columns asked for, dealt into buckets by customer, and summed as whole numbers by pattern and
+bucket: money in its smallest unit, other real numbers to about 1e-9. Whole sums do not depend on the order of rows, on
+the number of threads or on the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import mul
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from rox.core.cells import Cells
+from rox.core.errors import DataError
+from rox.core.linked import Linked
+from rox.core.reduction import Reduction, factors
+from rox.core.whole import AS_OF, BUCKET, CUSTOMERS, ROWS, tidy, whole_numbers
+from rox.linking.columns import minor_units
+from rox.linking.derived import column, looks_ahead, named, whole
+from rox.linking.engine import connect, literal
+from rox.linking.expressions import indicator, real, total
+from rox.linking.tables import Tables
+
+FINE = 2**30
+"""Whole numbers per unit of a real number that has no smallest unit of its own."""
+COUNTED = frozenset({"customer", "month", "score", "score_age", "opened", "exit_month"})
+"""Columns of the panel that hold whole numbers."""
+OFF = 1e-6
+"""A value of a counted column that is further from a whole number than this is a fault."""
+PRIME = 2**31 - 1
+MULTIPLIER, SHIFT = 48271, 11
+WIDE = "decimal(38,0)"
+
+
+def bucket_of(customer: Any, buckets: int) -> Any:
+    """Deal customers into buckets by a hash of their number that is the same on every engine.
+
+    The number is shifted and raised to the fifth power modulo the prime 2³¹−1, which maps the numbers below it one to
+    one and leaves no pattern of neighbours; all products stay below 2⁶².
+    """
+    start = (customer.cast("int64") % PRIME * MULTIPLIER + SHIFT) % PRIME
+    square = start * start % PRIME
+    return square * square % PRIME * start % PRIME % buckets
+
+
+def reduce_linked(tables: Tables) -> Callable[[Linked, Reduction], Cells]:
+    """Return the reduction of panels that were linked from these tables."""
+
+    def reduced(data: Linked, asked: Reduction) -> Cells:
+        ids = tables.tables["customers"].select("customer")
+        return reduce_panel(data, asked, numbering=tables.engine.digest(ids, "customer_ids"))
+
+    return reduced
+
+
+def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given") -> Cells:
+    """Reduce a panel to cells.
+
+    Args:
+        data: The panel: a table of an engine, or a frame, which an engine of its own takes in.
+        asked: What to sum, by what.
+        numbering: Fingerprint of how its customers were numbered.
+
+    Raises:
+        DataError: Unknown columns, keys that are no labels, or values that are missing or no whole numbers where they
+            must be.
+    """
+    contents = ""
+    if isinstance(data.panel, pd.DataFrame):
+        hashed = pd.util.hash_pandas_object(data.panel.sort_values(["customer", "month"], kind="stable"), index=False)
+        contents = hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest()
+        engine = connect()
+        rows = engine.folder / "panel.parquet"
+        data.panel.to_parquet(rows, index=False)
+        table = engine.relation(f"SELECT * FROM read_parquet({literal(str(rows))})")
+        fetch: Callable[[Any], pd.DataFrame] = engine.fetch
+    else:
+        table, fetch = data.panel, data.fetch
+    query = _query(table, data, asked)
+    found = _fetched(query, fetch)
+    frame = _summed(found, query)
+    text = ibis.to_sql(_query(ibis.table(table.schema(), name="panel"), data, asked).table, dialect="duckdb")
+    mark = hashlib.sha256("\n".join([data.fingerprint, contents, numbering, str(text)]).encode()).hexdigest()
+    return Cells(
+        frame=frame,
+        keys=query.keys,
+        sums=(ROWS, *query.sums),
+        per_unit={ROWS: 1, **query.sums},
+        buckets=asked.buckets,
+        parts=(mark,),
+        numbering=numbering,
+        definition=_definition(data, asked, table.schema()),
+        min_cell=data.study.about.min_cell,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Query:
+    """The one statement, and how to read its rows: keys, sums with whole numbers per unit, values that were tested."""
+
+    table: ir.Table
+    keys: tuple[str, ...]
+    sums: Mapping[str, int]
+    tested: tuple[str, ...]
+
+
+def _fetched(query: _Query, fetch: Callable[[Any], pd.DataFrame]) -> pd.DataFrame:
+    try:
+        return fetch(query.table)
+    except DataError as error:
+        hint = "if a product has outgrown 38 digits, give its columns coarser grains, such as grains={'weight': 0.01}"
+        raise DataError(error.headline, [*error.faults, hint]) from error
+
+
+def _query(panel: ir.Table, data: Linked, asked: Reduction) -> _Query:
+    scale = _scale(data, asked)
+    table = panel
+    for name, maker in asked.within.items():
+        if name in table.columns:
+            raise DataError(f"The panel has a column {name!r} already.", ["call the one in `within` otherwise"])
+        table = table.mutate(**{name: column(maker, table, scale)})
+    table = _rows(table, asked)
+    keys = {f"key_{i}": _label(name, maker, table, scale) for i, (name, maker) in enumerate(asked.by.items())}
+    terms = {name: _term(name, maker) for name, maker in asked.sums.items()}
+    makers: dict[str, Any] = {}
+    for name, term in terms.items():
+        makers |= {each: asked.sums[name] if callable(asked.sums[name]) else each for each in term}
+    values, places, per_unit = {}, {}, {}
+    for i, (name, maker) in enumerate(makers.items()):
+        value = column(maker, table, scale)
+        per_unit[name], places[name] = scale(name, value.type()), f"value_{i}"
+        values[f"value_{i}"] = whole(value, per_unit[name])
+        values[f"fault_{i}"] = _is_off(value, per_unit[name]) if name in COUNTED else ibis.literal(0, "int64")
+    narrow = table.select(**keys, **values, **{BUCKET: bucket_of(table.customer, asked.buckets)}, person=table.customer)
+    sums = {f"sum_{i}": _sum(narrow, term, places, per_unit) for i, term in enumerate(terms.values())}
+    faults: dict[str, Any] = {}
+    for i in range(len(makers)):
+        faults[f"missing_{i}"] = total(indicator(narrow[f"value_{i}"].isnull()))
+        faults[f"off_{i}"] = total(narrow[f"fault_{i}"])
+    cells = narrow.group_by([*keys, BUCKET]).aggregate(
+        **{ROWS: narrow.count(), CUSTOMERS: narrow.person.nunique()}, **sums, **faults
+    )
+    units = {
+        name: reduce(mul, (per_unit[each] ** power for each, power in term.items())) for name, term in terms.items()
+    }
+    return _Query(table=cells, keys=tuple(asked.by), sums=units, tested=tuple(makers))
+
+
+def _rows(table: ir.Table, asked: Reduction) -> ir.Table:
+    conditions = [named(name, table).notnull() for name in asked.known]
+    if asked.months:
+        conditions += [table.month >= asked.months[0], table.month <= asked.months[1]]
+    if asked.where is not None:
+        conditions.append(asked.where(table))
+    return table.filter(conditions) if conditions else table
+
+
+def _scale(data: Linked, asked: Reduction) -> Callable[[str, Any], int]:
+    """Return how many whole numbers make one unit of a column."""
+    money = data.study.outcomes[data.outcome].kind != "count"
+    known = {"outcome": minor_units(data.study.currency)} if money else {}
+
+    def scale(name: str, kind: Any) -> int:
+        if name in asked.grains:
+            return round(1 / asked.grains[name])
+        if kind.is_integer() or kind.is_boolean() or name in COUNTED:
+            return 1
+        return known.get(name, FINE)
+
+    return scale
+
+
+def _label(name: str, maker: Any, table: ir.Table, scale: Callable[[str, Any], int]) -> Any:
+    """Return a key as an integer or a text."""
+    value = column(maker, table, scale)
+    kind = value.type()
+    if kind.is_boolean():
+        return whole(value, 1)
+    if kind.is_integer():
+        return value.cast("int64")
+    if kind.is_string():
+        return value
+    if isinstance(maker, str) and maker in COUNTED:
+        return value
+    raise DataError(
+        f"{name!r} is {kind} and cannot be a key.",
+        ["needed: whole numbers, text or a condition; LogBins and Bins of rox.core.derived number bins of a quantity"],
+    )
+
+
+def _term(name: str, maker: Any) -> dict[str, int]:
+    return factors(maker) if isinstance(maker, str) else {name: 1}
+
+
+def _is_off(value: Any, per_unit: int) -> Any:
+    """Mark values of a counted column that are no whole numbers."""
+    if value.type().is_integer() or value.type().is_boolean():
+        return ibis.literal(0, "int64")
+    size = value.cast("float64") * real(per_unit)
+    return indicator((size - size.round(0).cast("float64")).abs() > real(OFF))
+
+
+def _sum(narrow: ir.Table, term: Mapping[str, int], places: Mapping[str, str], per_unit: Mapping[str, int]) -> Any:
+    parts = [narrow[places[name]] for name, power in term.items() for _ in range(power)]
+    if len(parts) == 1 and per_unit[next(iter(term))] < FINE:
+        return total(parts[0])
+    wide = [part.cast(WIDE) for part in parts]
+    return ibis.coalesce(reduce(mul, wide).sum().cast(WIDE), ibis.literal(0).cast(WIDE))
+
+
+def _summed(found: pd.DataFrame, query: _Query) -> pd.DataFrame:
+    """Refuse what is missing or no whole number, and name the columns."""
+    rows, faults = int(found[ROWS].sum()), []
+    for i, name in enumerate(query.tested):
+        missing, off = int(found[f"missing_{i}"].sum()), int(found[f"off_{i}"].sum())
+        if missing:
+            faults.append(
+                f"{name} is missing, infinite or too large in {missing:,} of {rows:,} rows; leave them out with "
+                f"known=[{name!r}], or with where"
+            )
+        if off:
+            faults.append(f"{name} is no whole number in {off:,} of {rows:,} rows; say grains={{{name!r}: 1/1024}}")
+    if faults:
+        raise DataError("These sums would leave rows out that the counts keep.", faults)
+    keys = {name: found[f"key_{i}"] for i, name in enumerate(query.keys)}
+    counts = {name: found[name].astype("int64") for name in (BUCKET, CUSTOMERS, ROWS)}
+    sums = {name: whole_numbers(found[f"sum_{i}"]) for i, name in enumerate(query.sums)}
+    return tidy(pd.DataFrame({**keys, **counts, **sums}), [*query.keys, BUCKET])
+
+
+def _definition(data: Linked, asked: Reduction, schema: Any) -> dict[str, str]:
+    """Say what the panel, the keys and the sums are, so that only like is added to like."""
+    panel = ibis.table(schema, name="panel")
+    made = panel
+    texts: dict[str, str] = {}
+    ahead = False
+    for name, maker in asked.within.items():
+        texts[name], ahead = _text(maker, made, texts), ahead or looks_ahead(maker, made)
+        made = made.mutate(**{name: column(maker, made, _scale(data, asked))})
+    study = data.study
+    about = f"{data.score or 'no score'}, {data.outcome} ({study.outcomes[data.outcome].kind}, {study.currency})"
+    timing = f"look-back {data.look_back}, lag {data.lag}, wash-out {data.washout}, cohort {data.cohort}"
+    found = {"panel": f"{about}, {timing}"}
+    if ahead or any(looks_ahead(maker, made) for maker in (*asked.by.values(), *asked.sums.values())):
+        found[AS_OF] = f"data {data.fingerprint[:16]}"
+    found |= {name: _text(maker, made, texts) for name, maker in asked.by.items()}
+    for name, maker in asked.sums.items():
+        own = [] if callable(maker) else [f"{each} = {texts[each]}" for each in factors(str(maker)) if each in texts]
+        found[name] = "; ".join([maker if isinstance(maker, str) else _text(maker, made, texts), *own])
+    return found
+
+
+def _text(maker: Any, table: ir.Table, texts: Mapping[str, str]) -> str:
+    if isinstance(maker, str):
+        return texts.get(maker, maker)
+    if callable(maker):
+        return str(ibis.to_sql(table.select(value=maker(table)), dialect="duckdb"))
+    return repr(maker)
