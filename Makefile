@@ -44,11 +44,11 @@ lab: $(VENV)/.done
 	$(BIN)/jupyter lab notebooks
 
 validation: $(VENV)/.done
-	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 24 --customers 20000 --seed 1 \
+	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 8 --customers 10000 --seed 1 \
 	--jobs 2 --out out/validation --document docs/validation.md
 
 calibration: $(VENV)/.done
-	$(BIN)/rox validate --presets mixed --replications 80 --customers 10000 --seed 501 --jobs 2 \
+	$(BIN)/rox validate --presets mixed --replications 40 --customers 10000 --seed 501 --jobs 2 \
 	--out out/calibration --calibrate out/calibration
 	cp out/calibration/bias_layers.toml rox/core/
 	cp out/calibration/calibration.csv out/calibration/calibration.md docs/

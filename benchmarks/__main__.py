@@ -18,11 +18,11 @@ HOW = """Every figure on this page was written by one run of
 on {machine}. Versions: {versions}.
 
 Contestants take turns, each in a process of its own, so that they meet the same load; a figure is the
-median over {rounds} rounds, a ratio the median of the ratios within a round. Read ratios, not seconds.
-"First call" is the first in a fresh process, imports not counted; packages that compile at run time do so
-here. Peers have the rows in memory before the clock starts, rox reads them from Parquet while it runs. Peak
-memory is that of the whole process, Python and libraries included, which alone take some 150 MiB. All data
-are simulated (`benchmarks/data.py`, `benchmarks/bank.py`)."""
+median over rounds (here {rounds}), a ratio the median of the ratios within a round. Read ratios, not
+seconds. "First call" is the first in a fresh process, imports not counted; packages that compile at run
+time do so here. Peers have the rows in memory before the clock starts, rox reads them from Parquet while it
+runs. Peak memory is that of the whole process, Python and libraries included. All data are simulated
+(`benchmarks/data.py`, `benchmarks/bank.py`)."""
 PANEL = """Customer and month effects, three regressors, 24 months, errors clustered by customer. All compute the same
 estimator; digits are those shared with rox, errors after scaling where a package counts other parameters.
 AbsorbingLS and PanelOLS also count other effects as parameters. duckreg gives no clustered errors for
@@ -70,7 +70,7 @@ def document(asked: argparse.Namespace) -> str:
                 names = [
                     "rox",
                     "rox from a layout",
-                    *(each for each in panel.PEERS if each not in {*panel.HEAVY, panel.COLD}),
+                    *(each for each in panel.PEERS if each not in panel.HEAVY),
                 ]
             parts.append(f"### {rows:.3g} rows, {'balanced' if balanced else 'unbalanced'}")
             parts.append(panel.report(rows, balanced, rounds, repeats, names))

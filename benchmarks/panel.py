@@ -14,7 +14,6 @@ from benchmarks.measure import Contest, contest, loaded, options, serve, table
 
 PEERS = (
     "pyfixest",
-    COLD,
     "pyfixest lean",
     "linearmodels AbsorbingLS",
     "linearmodels PanelOLS",

@@ -28,10 +28,19 @@ def test_a_ratio_compares_within_a_round() -> None:
     assert "| peer | 100 | 50 | 150 | 100 | 20 | 20 | 20 | 1 |" in text
 
 
-def test_a_contestant_that_fails_is_named_with_its_reason() -> None:
+def test_a_contestant_that_fails_is_named_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROX_BENCHMARKS", str(tmp_path))
     found = measure.contest("benchmarks.panel", ["nobody"], ["--rows", "1200"], rounds=2, repeats=0)
     assert found.trials == {}
     assert "nobody" in found.absent["nobody"]
+
+
+def test_the_peak_is_that_of_the_contestant_and_not_of_who_started_it() -> None:
+    held = np.ones(60_000_000)
+    code = "from benchmarks.measure import own_peak; print(own_peak())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5 < float(done.stdout) < 300 < measure.own_peak()
+    assert held.size
 
 
 def test_digits() -> None:

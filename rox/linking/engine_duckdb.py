@@ -153,7 +153,10 @@ def read_database(path: Path, query: str, write: Callable[[pa.RecordBatchReader]
             [f"{path.name}: is it a DuckDB file, and does no other process write to it? ({type(cause).__name__})"],
         ) from cause
     with database:
-        guarded(lambda: write(database.sql(query).to_arrow_reader(BATCH_ROWS)))
+        found = guarded(lambda: database.sql(query))
+        if found is None:
+            raise DataError("The query gives no rows.", ["a SELECT is needed"])
+        guarded(lambda: write(found.to_arrow_reader(BATCH_ROWS)))
 
 
 def guarded(run: Callable[[], Answer]) -> Answer:

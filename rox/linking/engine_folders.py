@@ -75,10 +75,13 @@ def publish(draft: Path, path: Path) -> None:
 
 
 def _remove_the_dead(where: Path) -> None:
-    for mark in where.glob(f"{PREFIX}*/{LOCK}"):
-        with mark.open("a", encoding="utf-8") as lock:
-            if _locked(lock, wait=False):
-                shutil.rmtree(mark.parent, ignore_errors=True)
+    for folder in where.glob(f"{PREFIX}*"):
+        try:
+            with (folder / LOCK).open("r+", encoding="utf-8") as lock:
+                if _locked(lock, wait=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue  # Not a folder of an engine, gone by now, or another user's.
 
 
 def _locked(file: IO[str], *, wait: bool) -> bool:

@@ -24,7 +24,7 @@ LEFT_OUT = ("panel",)
 """Methods whose figure answers a shorter question than the one it is taken for: no factor turns one into the other."""
 CLAIMS = ("promoter_gap", "pooled_ols", "quartiles", "before_after")
 """Recipes of the kind that published figures come from; they stand for grade E."""
-FEWEST = 20
+FEWEST = 12
 """Banks from which a method's figures count."""
 COLUMNS = ["world", "seed", "method", "grade", "truth", "estimate", "se"]
 
@@ -74,7 +74,7 @@ class Calibration:
         report is its inverse, M = 1/B, to second order. What the sampling error explains is not counted twice.
 
         Returns:
-            One row per grade and method with at least 20 banks: ``banks``, ``shrinks`` (mean of B), ``mean`` and ``sd``
+            one row per grade and method with at least 12 banks: ``banks``, ``shrinks`` (mean of B), ``mean`` and ``sd``
             of M.
         """
         rows = []

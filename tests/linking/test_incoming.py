@@ -130,6 +130,8 @@ def test_faults_of_a_duckdb_file(house: Path) -> None:
     house.write_text(text.replace("FROM money", "FROM wealth"), encoding="utf-8")
     (fault,) = faults(read_study(house))
     assert fault.startswith("ledger · connections.house · The engine refused a query. Catalog Error")
+    house.write_text(text.replace("SELECT cust,", "SET threads = 1; --"), encoding="utf-8")
+    assert "The query gives no rows. a SELECT is needed" in str(faults(read_study(house)))
     house.write_text(text.replace("SELECT cust,", "SELECT md5(cust) AS cust,"), encoding="utf-8")
     assert "hash without a key" in str(faults(read_study(house)))
     house.write_text(text, encoding="utf-8")
