@@ -2,7 +2,7 @@
 # make test     set up, run the tests
 # make engines  set up with the drivers of Spark and PostgreSQL, run the tests that need them
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
-# make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about an hour
+# make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about a quarter of an hour
 # make calibration  fit what each grade of evidence is worth in banks of drawn difficulty; writes rox/core/bias_layers.toml
 # make PYTHON=/path/to/python3.11 …      choose an interpreter
 
@@ -44,11 +44,11 @@ lab: $(VENV)/.done
 	$(BIN)/jupyter lab notebooks
 
 validation: $(VENV)/.done
-	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 8 --customers 10000 --seed 1 \
+	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 4 --customers 10000 --seed 1 \
 	--jobs 2 --out out/validation --document docs/validation.md
 
 calibration: $(VENV)/.done
-	$(BIN)/rox validate --presets mixed --replications 40 --customers 10000 --seed 501 --jobs 2 \
+	$(BIN)/rox validate --presets mixed --replications 30 --customers 10000 --seed 501 --jobs 2 \
 	--out out/calibration --calibrate out/calibration
 	cp out/calibration/bias_layers.toml rox/core/
 	cp out/calibration/calibration.csv out/calibration/calibration.md docs/

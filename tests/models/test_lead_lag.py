@@ -122,5 +122,5 @@ def test_too_few_repeated_answers_are_refused():
     frame = slow_money(600, seed=1)
     first = frame.groupby("customer")["score"].transform("first")
     once = frame.assign(score=frame["score"].where(frame["score"] == first), score_age=frame["score_age"])
-    with pytest.raises(FitError, match=r"more than once|needs 100 answers"):
+    with pytest.raises(FitError, match=r"more than once|No segment has 100 answers"):
         LeadLag().fit(linked_from(once.assign(score_age=once["score_age"].where(once["score"].notna()))), rng=1)

@@ -283,14 +283,23 @@ def test_few_places_are_said_and_too_few_lower_the_grade(found: tuple[Rollout, R
         assert table.loc["all", "detectable"] == pytest.approx(2.8016 * table.loc["all", "se"], rel=1e-4)
         return {check.code: check.verdict for check in checks}
 
-    assert codes(*found) == {"ROX-L08": Verdict.PASS, "ROX-L13": Verdict.NOTE}
-    assert codes(replace(found[0], assigned="chosen"), found[1]) == {"ROX-L08": Verdict.PASS, "ROX-L14": Verdict.NOTE}
+    sure = {"ROX-L08": Verdict.PASS, "ROX-L20": Verdict.PASS}
+    assert codes(*found) == sure | {"ROX-L13": Verdict.NOTE}
+    assert codes(replace(found[0], assigned="chosen"), found[1]) == sure | {"ROX-L14": Verdict.NOTE}
     few = measured(bank_of_places(4, places=7, starts=(12,)))
     assert codes(*few)["ROX-L08"] is Verdict.DEMOTE
     many = measured(bank_of_places(5, places=70, customers=10, starts=(12,)))
-    assert list(precision(*many, SHARES, control="not_yet_treated", size=99, rng=np.random.default_rng(1))[1]) == [
-        Check(code="ROX-L08", verdict=Verdict.PASS, values={"treated": 35})
-    ]
+    _, checks = precision(*many, SHARES, control="not_yet_treated", size=99, rng=np.random.default_rng(1))
+    assert checks[0] == Check(code="ROX-L08", verdict=Verdict.PASS, values={"treated": 35})
+    assert [check.code for check in checks] == ["ROX-L08", "ROX-L20"]
+
+
+def test_an_effect_that_chance_alone_could_halve_is_said() -> None:
+    cohort, att = measured(bank_of_places(6, effect=(0.0005, 0.0005)))
+    _, checks = precision(cohort, att, SHARES, control="not_yet_treated", size=99, rng=np.random.default_rng(1))
+    (said,) = [check for check in checks if check.code == "ROX-L20"]
+    assert said.verdict is Verdict.NOTE
+    assert said.values["reach"] > 0.5 * abs(said.values["effect"])
 
 
 # Before the start
