@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +93,8 @@ class Calibration:
         """Return the factor of every grade: methods count alike, and none scales an estimate up.
 
         A grade says how strong the evidence is, not in which way it errs; so the spread between methods is part of it.
-        A mean above one is set to one: an estimate that is too small here may be too large elsewhere. Grades that no
-        method reached keep what is assumed.
+        A mean above one is set to one: an estimate that is too small here may be too large elsewhere. No grade is worth
+        more than a better one. Grades that no method reached keep what is assumed.
         """
         found = dict(ASSUMED_LAYERS)
         for grade, part in self.methods().groupby(level="grade"):
@@ -102,6 +102,10 @@ class Calibration:
             sd = float(np.sqrt((part["sd"] ** 2).mean() + means.var(ddof=0)))
             banks = int(part["banks"].sum())
             found[Grade(str(grade))] = BiasLayer(round(float(means.mean()), 2), round(sd, 2), banks)
+        highest = 1.0
+        for grade, layer in found.items():
+            highest = min(highest, layer.mean)
+            found[grade] = replace(layer, mean=highest)
         return found
 
     def save(self, layers: Path, pairs: Path) -> list[Path]:

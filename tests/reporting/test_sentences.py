@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rox.core.check import Check, Grade, Verdict
+from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.estimand import Question
 from rox.core.returns import Advice, Decision, Return
@@ -190,7 +190,7 @@ def test_npv_under_other_grades_is_what_the_ledger_gives(money: Return) -> None:
     found = sentences.at_other_grades(money)
     assert found[money.grade] == pytest.approx(money.point["npv"][0])
     assert found.is_monotonic_decreasing
-    quiet = money.ledger.totals({**money.ledger.point, "evidence_uplift": 0.30})["npv"][0]
+    quiet = money.ledger.totals({**money.ledger.point, "evidence_uplift": BIAS_LAYERS[Grade.D].mean})["npv"][0]
     assert found[Grade.D] == pytest.approx(quiet)
 
 

@@ -65,8 +65,16 @@ def test_methods_count_alike_and_differences_between_them_widen():
 
 
 def test_no_grade_scales_an_estimate_up():
-    layer = calibration(made("churn", "D", b=0.5, spread=0.05, noise=0.05, banks=100, seed=5)).layers()[Grade.D]
+    layer = calibration(made("churn", "B", b=0.5, spread=0.05, noise=0.05, banks=100, seed=5)).layers()[Grade.B]
     assert layer.mean == 1.0
+
+
+def test_no_grade_is_worth_more_than_a_better_one():
+    better = made("uplift", "C", b=2.0, spread=0.1, noise=0.1, banks=40, seed=9)
+    worse = made("gap", "D", b=1.0, spread=0.1, noise=0.1, banks=40, seed=10)
+    layers = calibration(better, worse).layers()
+    assert layers[Grade.C].mean == pytest.approx(0.5, abs=0.03)
+    assert layers[Grade.D].mean == layers[Grade.C].mean
 
 
 def test_grades_that_nothing_reaches_keep_what_is_assumed():
