@@ -103,9 +103,9 @@ class Calibration:
             banks = int(part["banks"].sum())
             found[Grade(str(grade))] = BiasLayer(round(float(means.mean()), 2), round(sd, 2), banks)
         highest = 1.0
-        for grade, layer in found.items():
-            highest = min(highest, layer.mean)
-            found[grade] = replace(layer, mean=highest)
+        for each in Grade:
+            highest = min(highest, found[each].mean)
+            found[each] = replace(found[each], mean=highest)
         return found
 
     def save(self, layers: Path, pairs: Path) -> list[Path]:
