@@ -84,6 +84,13 @@ def peak(trial: Trial) -> float:
     return trial.peak
 
 
+def _reason(printed: str) -> str:
+    """Return the line that names the error; libraries may print more while the process ends."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    named = [line for line in lines if line.split(":")[0].endswith(("Error", "Exception", "Exit", "Interrupt"))]
+    return (named or lines or ["failed"])[-1]
+
+
 def contest(
     module: str,
     names: Sequence[str],
@@ -118,7 +125,7 @@ def contest(
                 continue
             took = time.perf_counter() - started
             if done.returncode:
-                absent[name] = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed"
+                absent[name] = _reason(done.stderr)
                 continue
             said = json.loads(done.stdout.strip().splitlines()[-1])
             said["repeats"] = tuple(said["repeats"])
