@@ -247,47 +247,25 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return {**paths, "seconds": {name: round(value, 1) for name, value in done.seconds.items()}}
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read NOTEBOOK.NAME=VALUE, where VALUE is a number, true, false or text."""
+def _settings(pairs: Sequence[str], option: str = "--set", group: str = "NOTEBOOK") -> dict[str, dict[str, Any]]:
+    """Read GROUP.NAME=VALUE, where VALUE is a number, true, false, a list or text."""
     from rox.core.errors import RunError
 
     found: dict[str, dict[str, Any]] = {}
     faults = []
     for pair in pairs:
         place, equals, text = pair.partition("=")
-        notebook, dot, name = place.rpartition(".")
-        if not (equals and dot and notebook and name):
-            faults.append(f"{pair!r}: write NOTEBOOK.NAME=VALUE")
+        first, dot, name = place.rpartition(".")
+        if not (equals and dot and first and name):
+            faults.append(f"{pair!r}: write {group}.NAME=VALUE")
             continue
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text
-        found.setdefault(notebook, {})[name] = value
+        found.setdefault(first, {})[name] = tuple(value) if isinstance(value, list) else value
     if faults:
-        raise RunError("--set cannot be read.", faults)
-    return found
-
-
-def _dials(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read GROUP.NAME=VALUE, where VALUE is a number, a list or text."""
-    from rox.core.errors import RunError
-
-    found: dict[str, dict[str, Any]] = {}
-    faults = []
-    for pair in pairs:
-        place, equals, text = pair.partition("=")
-        group, dot, name = place.partition(".")
-        if not (equals and dot and group and name):
-            faults.append(f"{pair!r}: write GROUP.NAME=VALUE")
-            continue
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        found.setdefault(group, {})[name] = tuple(value) if isinstance(value, list) else value
-    if faults:
-        raise RunError("--dial cannot be read.", faults)
+        raise RunError(f"{option} cannot be read.", faults)
     return found
 
 
@@ -327,7 +305,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
 
     board = validate(
         options.presets,
-        dials=_dials(options.dial),
+        dials=_settings(options.dial, "--dial", "GROUP"),
         methods=options.estimators,
         replications=options.replications,
         customers=options.customers,
