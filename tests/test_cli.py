@@ -105,3 +105,8 @@ def test_a_simulated_bank_passes_its_check(tmp_path: Path, capsys: pytest.Captur
 def test_it_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "rox", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("rox 0.")
+
+
+def test_a_dial_that_cannot_be_read_is_named(capsys) -> None:
+    assert main(["validate", "--dial", "attention=3"]) == 4
+    assert "write GROUP.NAME=VALUE" in capsys.readouterr().err
