@@ -5,7 +5,7 @@ From data to report::
     study = rox.read_study("data/bank/study.toml")
     tables = rox.load(study)
     data = rox.link(tables, score="nps", outcome="aum")
-    effect = rox.PanelFE(controls=["products"]).fit(data, rng=1)
+    effect = rox.LeadLag().fit(data, rng=1)
     money = rox.value(effect, study.case("branch_refit"))
     rox.report(money).save("roi.html")
 """

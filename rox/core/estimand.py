@@ -24,6 +24,8 @@ class Question(StrEnum):
 
 DESCRIPTIVE = frozenset({Question.GAP, Question.TRAJECTORY})
 """Questions about who people are. Their answers are never priced as the result of a change."""
+FADING = 12.0
+"""Months of half-life up to which a change is a passing one, which the answer to ``PULSE`` is about."""
 
 Channel = Literal["retention", "expansion", "referral", "cost_to_serve"]
 

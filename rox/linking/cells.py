@@ -74,7 +74,9 @@ def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given")
             must be.
     """
     contents = ""
+    alone = data.study.outcomes[data.outcome].table != "answers"
     if isinstance(data.panel, pd.DataFrame):
+        alone = alone and not data.panel.duplicated(["customer", "month"]).any()
         hashed = pd.util.hash_pandas_object(data.panel.sort_values(["customer", "month"], kind="stable"), index=False)
         contents = hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest()
         engine = connect()
@@ -84,10 +86,11 @@ def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given")
         fetch: Callable[[Any], pd.DataFrame] = engine.fetch
     else:
         table, fetch = data.panel, data.fetch
-    query = _query(table, data, asked)
+    query = _query(table, data, asked, alone=alone)
     found = _fetched(query, fetch)
     frame = _summed(found, query)
-    text = ibis.to_sql(_query(ibis.table(table.schema(), name="panel"), data, asked).table, dialect="duckdb")
+    unnamed = _query(ibis.table(table.schema(), name="panel"), data, asked, alone=alone)
+    text = ibis.to_sql(unnamed.table, dialect="duckdb")
     mark = hashlib.sha256("\n".join([data.fingerprint, contents, numbering, str(text)]).encode()).hexdigest()
     return Cells(
         frame=frame,
@@ -110,6 +113,8 @@ class _Query:
     keys: tuple[str, ...]
     sums: Mapping[str, int]
     tested: tuple[str, ...]
+    counted: tuple[str, ...]
+    """Those that must be whole numbers and are not by their type."""
 
 
 def _fetched(query: _Query, fetch: Callable[[Any], pd.DataFrame]) -> pd.DataFrame:
@@ -120,7 +125,12 @@ def _fetched(query: _Query, fetch: Callable[[Any], pd.DataFrame]) -> pd.DataFram
         raise DataError(error.headline, [*error.faults, hint]) from error
 
 
-def _query(panel: ir.Table, data: Linked, asked: Reduction) -> _Query:
+def _query(panel: ir.Table, data: Linked, asked: Reduction, *, alone: bool) -> _Query:
+    """Write the statement; ``alone`` says that no customer has a month twice.
+
+    Where the month is a key, its rows are then its customers, and they need not be told apart, which is most of the
+    work.
+    """
     scale = _scale(data, asked)
     table = panel
     for name, maker in asked.within.items():
@@ -133,25 +143,27 @@ def _query(panel: ir.Table, data: Linked, asked: Reduction) -> _Query:
     makers: dict[str, Any] = {}
     for name, term in terms.items():
         makers |= {each: asked.sums[name] if callable(asked.sums[name]) else each for each in term}
-    values, places, per_unit = {}, {}, {}
+    values, places, per_unit, counted = {}, {}, {}, []
     for i, (name, maker) in enumerate(makers.items()):
         value = column(maker, table, scale)
         per_unit[name], places[name] = scale(name, value.type()), f"value_{i}"
         values[f"value_{i}"] = whole(value, per_unit[name])
-        values[f"fault_{i}"] = _is_off(value, per_unit[name]) if name in COUNTED else ibis.literal(0, "int64")
+        if name in COUNTED and not (value.type().is_integer() or value.type().is_boolean()):
+            values[f"fault_{i}"] = _is_off(value, per_unit[name])
+            counted.append(name)
     narrow = table.select(**keys, **values, **{BUCKET: bucket_of(table.customer, asked.buckets)}, person=table.customer)
     sums = {f"sum_{i}": _sum(narrow, term, places, per_unit) for i, term in enumerate(terms.values())}
     faults: dict[str, Any] = {}
-    for i in range(len(makers)):
-        faults[f"missing_{i}"] = total(indicator(narrow[f"value_{i}"].isnull()))
-        faults[f"off_{i}"] = total(narrow[f"fault_{i}"])
-    cells = narrow.group_by([*keys, BUCKET]).aggregate(
-        **{ROWS: narrow.count(), CUSTOMERS: narrow.person.nunique()}, **sums, **faults
-    )
+    for i, name in enumerate(makers):
+        faults[f"known_{i}"] = narrow[f"value_{i}"].count()
+        if name in counted:
+            faults[f"off_{i}"] = total(narrow[f"fault_{i}"])
+    people = narrow.count() if alone and "month" in asked.by.values() else narrow.person.nunique()
+    cells = narrow.group_by([*keys, BUCKET]).aggregate(**{ROWS: narrow.count(), CUSTOMERS: people}, **sums, **faults)
     units = {
         name: reduce(mul, (per_unit[each] ** power for each, power in term.items())) for name, term in terms.items()
     }
-    return _Query(table=cells, keys=tuple(asked.by), sums=units, tested=tuple(makers))
+    return _Query(table=cells, keys=tuple(asked.by), sums=units, tested=tuple(makers), counted=tuple(counted))
 
 
 def _rows(table: ir.Table, asked: Reduction) -> ir.Table:
@@ -202,8 +214,6 @@ def _term(name: str, maker: Any) -> dict[str, int]:
 
 def _is_off(value: Any, per_unit: int) -> Any:
     """Mark values of a counted column that are no whole numbers."""
-    if value.type().is_integer() or value.type().is_boolean():
-        return ibis.literal(0, "int64")
     size = value.cast("float64") * real(per_unit)
     return indicator((size - size.round(0).cast("float64")).abs() > real(OFF))
 
@@ -220,7 +230,8 @@ def _summed(found: pd.DataFrame, query: _Query) -> pd.DataFrame:
     """Refuse what is missing or no whole number, and name the columns."""
     rows, faults = int(found[ROWS].sum()), []
     for i, name in enumerate(query.tested):
-        missing, off = int(found[f"missing_{i}"].sum()), int(found[f"off_{i}"].sum())
+        missing = rows - int(found[f"known_{i}"].sum())
+        off = int(found[f"off_{i}"].sum()) if name in query.counted else 0
         if missing:
             faults.append(
                 f"{name} is missing, infinite or too large in {missing:,} of {rows:,} rows; leave them out with "

@@ -47,8 +47,9 @@ class PanelFE:
 
     Estimand: change of the outcome ``age`` months after an answer per score point, within customers, common movements
     of segment and month removed, weighted over segments by the company's customers. It is the short-run response of
-    those who answered at least twice, and it is attenuated: differencing removes signal and keeps the answers' noise
-    (Griliches & Hausman 1986). Causal only under strict exogeneity, which the leads test.
+    those who answered at least twice to a movement that fades, not what a lasting change brings (``LeadLag``), and it is
+    attenuated: differencing removes signal and keeps the answers' noise (Griliches & Hausman 1986). Causal only under
+    strict exogeneity, which the leads test.
 
     One row per answer; per segment, weighted least squares on deviations from the customer's mean with month effects,
     exact on unbalanced panels; errors CR1 by customer.
@@ -103,7 +104,7 @@ class PanelFE:
         )
         return score_effect(
             "panel",
-            Question.SUSTAINED,
+            Question.PULSE,
             data=data,
             answers=answers,
             rows=rows,

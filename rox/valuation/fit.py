@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rox.core.case import EVERYONE, Case
 from rox.core.effect import Effect
 from rox.core.errors import CaseError, UnitError
+from rox.core.estimand import FADING, Question
 from rox.core.units import Dose, Unit
 
 PRICED = (Unit.RATIO, Unit.MONEY_PER_CUSTOMER, Unit.LOG_HAZARD)
@@ -50,6 +51,8 @@ def _unit_faults(effect: Effect, case: Case) -> list[str]:
             f"{name}: a {estimand.question} says how much more some customers hold than others; it is not what a "
             "change would earn, and is never priced. Price a roll-out, an experiment or an effect per point instead"
         )
+    if fault := _time_fault(effect, case):
+        faults.append(fault)
     if estimand.unit not in PRICED:
         faults.append(f"{name}: an outcome in {estimand.unit} is not money; needed: one of {', '.join(PRICED)}")
     if estimand.currency and estimand.currency != case.about.currency:
@@ -65,6 +68,22 @@ def _unit_faults(effect: Effect, case: Case) -> list[str]:
                 "other. Restate the effect with effect.per_nps_point(), or the lift in the effect's unit"
             )
     return faults
+
+
+def _time_fault(effect: Effect, case: Case) -> str:
+    """Say when an estimate is about a change that lasts longer, or shorter, than the case's."""
+    question, likely = effect.estimand.question, case.timing.half_life.spread.likely
+    if question is Question.PULSE and likely > FADING:
+        return (
+            f"{effect.name}: says what a passing movement of the score brings, and the case's change lasts (half-life "
+            f"{likely:g} months, above {FADING:g}). Price an effect of a lasting change, such as LeadLag, or a roll-out"
+        )
+    if question is Question.LONG_RUN:
+        return (
+            f"{effect.name}: says where money settles after years, which no month of the case has reached. Price an "
+            "effect with a horizon in months"
+        )
+    return ""
 
 
 def _channel_faults(effects: Sequence[Effect], case: Case) -> list[str]:

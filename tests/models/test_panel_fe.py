@@ -68,7 +68,7 @@ class TestPanel:
         for group, truth in (("a", 10.0), ("b", 40.0)):
             assert abs(table.loc[group, "estimate"] - truth) < 3 * table.loc[group, "se"]
         assert gap.tables["coefficients"].loc["a", "estimate"] > 25
-        assert panel.estimand.question is Question.SUSTAINED
+        assert panel.estimand.question is Question.PULSE
         assert not panel.estimand.includes_exit
         assert panel.estimand.channels == {"expansion"}
 

@@ -101,6 +101,19 @@ def test_a_gap_is_never_priced(case: Case) -> None:
         value(gap, case_of(lift=said(value=0.5, unit="score_point")))
 
 
+def test_a_pulse_is_priced_only_where_the_change_passes() -> None:
+    about = {"dose": Dose.SCORE_POINT, "unit": Unit.MONEY_PER_CUSTOMER, "currency": "CNY", "includes_exit": False}
+    pulse = effect_of(500.0, name="panel", question=Question.PULSE, channels=frozenset({"expansion"}), **about)
+    lift = said(value=0.5, unit="score_point")
+    with pytest.raises(UnitError, match="passing movement.*half-life 24 months"):
+        value(pulse, case_of(lift=lift), **POINT)
+    short = {"ramp": said(value=1), "half_life": said(value=6)}
+    assert value(pulse, case_of(lift=lift, timing=short), **POINT).headline["npv"] != 0
+    settled = effect_of(500.0, name="level", question=Question.LONG_RUN, channels=frozenset({"expansion"}), **about)
+    with pytest.raises(UnitError, match="settles after years"):
+        value(settled, case_of(lift=lift, timing=short), **POINT)
+
+
 def test_all_that_does_not_match_is_said_at_once() -> None:
     wrong = effect_of(
         1.0, question=Question.SUSTAINED, dose=Dose.NPS_POINT, unit=Unit.MONEY_PER_CUSTOMER, currency="EUR"
