@@ -56,6 +56,7 @@ _HOMES = {
     "PanelFE": "rox.models.panel_fe",
     "LeadLag": "rox.models.lead_lag",
     "ChurnCox": "rox.models.churn_cox",
+    "falsify": "rox.models.falsify",
     "StaggeredUplift": "rox.models.staggered_uplift",
     "value": "rox.valuation.value",
     "report": "rox.reporting.report",
@@ -114,6 +115,7 @@ if TYPE_CHECKING:
     from rox.linking.within_write import write_layout as write_layout
     from rox.metrics.overview import experience as experience
     from rox.models.churn_cox import ChurnCox as ChurnCox
+    from rox.models.falsify import falsify as falsify
     from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.panel_fe import PanelFE as PanelFE
     from rox.models.score_gap import ScoreGap as ScoreGap

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from rox.core.words import Language, say
+from rox.core.words import Language, catalogue, say
 
 
 class Verdict(StrEnum):
@@ -28,7 +28,8 @@ class Verdict(StrEnum):
 class Check:
     """One test that was run, its verdict, and the numbers of its sentence.
 
-    The sentence is entry ``<code>`` of the catalogue, or ``<code>.pass`` when the verdict is PASS.
+    The sentence is entry ``<code>`` of the catalogue, or ``<code>.pass`` when the verdict is PASS. A value that is
+    itself a key of the catalogue is said in the reader's language.
 
     Attributes:
         code: Stable id such as ``"ROX-A02"``, which a reviewer can refer to.
@@ -48,7 +49,9 @@ class Check:
     def sentence(self, language: Language = "en") -> str:
         """Say what was found, in one sentence."""
         key = f"{self.code}.pass" if self.verdict is Verdict.PASS else self.code
-        return say(key, language, **self.values)
+        words = catalogue()
+        said = {n: say(v, language) if isinstance(v, str) and v in words else v for n, v in self.values.items()}
+        return say(key, language, **said)
 
     def as_record(self) -> dict[str, Any]:
         """Return plain values for a record."""

@@ -26,6 +26,8 @@ COLUMNS = (
     "exit_month",
     "voluntary",
 )
+RESPONSE_WEIGHT = "response_weight"
+"""Column by which the weight of an answer is multiplied, where the panel has it: see ``with_response_weights``."""
 KNOWN_ENOUGH = 0.95
 """Share of rows whose opening month must be known before tenure is adjusted for."""
 
@@ -166,6 +168,8 @@ def answer_rows(data: Linked, *, age: int, controls: Sequence[str]) -> Answers:
             [f"{step.name}: {step.rows} rows of {step.customers} customers left" for step in steps],
         )
     rows = rows.assign(answered=(rows["month"] - rows["score_age"]).astype(int)).reset_index(drop=True)
+    if RESPONSE_WEIGHT in rows:
+        rows["weight"] *= rows[RESPONSE_WEIGHT]
     return Answers(rows=rows, panel=panel, steps=tuple(steps), horizon=round(rows["score_age"].median()))
 
 

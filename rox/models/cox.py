@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.errors import FitError
+from rox.models.answers import RESPONSE_WEIGHT
 from rox.numerics.cox import Cox, clustered_covariance, cox_from_rows, next_coefficient, score_residuals
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,8 @@ def cox(episodes: pd.DataFrame, covariates: pd.DataFrame) -> CoxFit:
     """Fit a Cox model by Efron's partial likelihood, stratified by segment.
 
     Args:
-        episodes: ``customer``, ``segment``, ``start``, ``stop``, ``event``; at risk in (start, stop].
+        episodes: ``customer``, ``segment``, ``start``, ``stop``, ``event``; at risk in (start, stop]; rows count with
+            ``response_weight`` where it is there.
         covariates: Values known at ``start``, one column each, rows as in ``episodes``.
 
     Raises:
@@ -63,7 +65,7 @@ def cox(episodes: pd.DataFrame, covariates: pd.DataFrame) -> CoxFit:
         raise FitError(f"{[name for name in x if not x[name].std(ddof=0) > 0]} do not vary among customers at risk.")
     rows = _rows(kept, x)
     try:
-        fit = cox_from_rows(*rows)
+        fit = cox_from_rows(*rows, weights=_weights(kept))
     except ValueError as cause:
         raise FitError(
             "The Cox model has no maximum.",
@@ -73,7 +75,7 @@ def cox(episodes: pd.DataFrame, covariates: pd.DataFrame) -> CoxFit:
     return CoxFit(
         names=tuple(str(name) for name in x),
         coefficient=fit.coefficient,
-        covariance=clustered_covariance(fit, residual, kept["customer"].to_numpy()),
+        covariance=clustered_covariance(fit, residual, kept["customer"].to_numpy(), weights=_weights(kept)),
         model_covariance=fit.covariance,
         events=int(kept["event"].sum()),
         customers=kept["customer"].nunique(),
@@ -90,12 +92,17 @@ def moved(fit: CoxFit, episodes: pd.DataFrame, covariates: pd.DataFrame) -> Floa
         covariates: The other values.
     """
     eventful = _eventful(episodes)
-    return next_coefficient(fit.cox, *_rows(episodes[eventful], covariates[eventful].astype(float)))
+    kept = episodes[eventful]
+    return next_coefficient(fit.cox, *_rows(kept, covariates[eventful].astype(float)), weights=_weights(kept))
 
 
 def _eventful(episodes: pd.DataFrame) -> pd.Series:
     """Mark the rows of segments in which somebody left; the others say nothing."""
     return episodes["segment"].isin(episodes.loc[episodes["event"], "segment"].unique())
+
+
+def _weights(episodes: pd.DataFrame) -> Floats | None:
+    return episodes[RESPONSE_WEIGHT].to_numpy(dtype=float) if RESPONSE_WEIGHT in episodes else None
 
 
 def _rows(episodes: pd.DataFrame, x: pd.DataFrame) -> tuple[NDArray[np.generic], ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rox.core.errors import FitError
-from rox.models.answers import KNOWN_ENOUGH
+from rox.models.answers import KNOWN_ENOUGH, RESPONSE_WEIGHT
 
 Clock = Literal["tenure", "calendar"]
 
@@ -54,7 +54,7 @@ def at_risk(panel: pd.DataFrame, clock: Clock) -> pd.DataFrame:
 def joined(rows: pd.DataFrame, constant: Sequence[str]) -> pd.DataFrame:
     """Join a customer's consecutive months while nothing in ``constant`` changes; the likelihood stays the same."""
     begins = rows["customer"].ne(rows["customer"].shift()) | rows["start"].ne(rows["stop"].shift())
-    for name in constant:
+    for name in [*constant, *({RESPONSE_WEIGHT} & set(rows.columns))]:
         begins |= rows[name].ne(rows[name].shift())
     first = rows[begins.to_numpy()].copy()
     ends = np.append(np.flatnonzero(begins.to_numpy())[1:] - 1, len(rows) - 1)

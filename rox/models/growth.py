@@ -27,7 +27,8 @@ class GrowthSums:
     Attributes:
         groups: Segments.
         places: Shape (k,): quarters; 1 is the first after the answer, 0 the one that ends with it.
-        by_bucket: Shape (bucket, 2, segment, k): the sums, and what to divide them by.
+        by_bucket: Shape (bucket, 2, segment, k): the sums, and what to divide them by; answers count with their weight
+            relative to the mean of their segment.
         answers: Answers with growth beside them in at least one quarter after.
         customers: Who gave them, by segment.
     """
@@ -81,6 +82,7 @@ def growth_after_answers(
     segment = pd.Categorical(rows["segment"].astype(str), categories=list(groups)).codes
     bucket = (rows["customer"] % BUCKETS).to_numpy()
     sums, used = np.zeros((BUCKETS, 2, len(groups), len(places))), np.zeros(len(rows), bool)
+    relative = (rows["weight"] / rows.groupby("segment")["weight"].transform("mean")).to_numpy(dtype=float)
     held: dict[int, Floats] = {}
 
     def log_money(months: int) -> Floats:
@@ -98,16 +100,21 @@ def growth_after_answers(
                 "answered": rows["answered"].to_numpy()[there],
                 "score": rows["score"].to_numpy(dtype=float)[there],
                 "growth": np.clip(growth[there], -cap, cap),
+                "weight": relative[there],
             }
         )
-        cell = part.groupby(["segment", "answered"])
-        size = cell["score"].transform("size").to_numpy(dtype=float)
-        away = part[["score", "growth"]] - cell[["score", "growth"]].transform("mean")
+        weight = part["weight"].to_numpy()
+        cell = part[["segment", "answered"]]
+        mass = part.groupby(["segment", "answered"])["weight"].transform("sum").to_numpy()
+        around = {}
+        for name in ("score", "growth"):
+            weighted = (part[name] * weight).groupby([cell["segment"], cell["answered"]]).transform("sum")
+            around[name] = part[name].to_numpy() - weighted.to_numpy() / mass
         place_of = bucket[there] * len(groups) + part["segment"].to_numpy()
         many = BUCKETS * len(groups)
-        product = np.bincount(place_of, weights=(away["score"] * away["growth"]).to_numpy(), minlength=many)
+        product = np.bincount(place_of, weights=weight * around["score"] * around["growth"], minlength=many)
         # Each cell of segment and month spends one degree of freedom on its mean.
-        count = np.bincount(place_of, weights=1 - 1 / size, minlength=many)
+        count = np.bincount(place_of, weights=weight * (1 - weight / mass), minlength=many)
         sums[:, 0, :, at] = product.reshape(BUCKETS, len(groups))
         sums[:, 1, :, at] = count.reshape(BUCKETS, len(groups))
         if place >= 1:

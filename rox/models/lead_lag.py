@@ -221,7 +221,7 @@ class LeadLag:
         hazard = _money_hazard(answers.panel, people.groups)
         stay = np.exp(-self.horizon * hazard)
         if not (hazard > 0).any():
-            note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": say("score.kept.none")})
+            note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": "score.kept.none"})
             return (stay, np.tile(stay, (self.draws, 1))), (note,)
         try:
             churn = ChurnCox(time="calendar", draws=self.draws).fit(data, rng=rng)

@@ -46,8 +46,8 @@ class PanelFE:
     """Measure how a customer's money moves with the customer's own answers.
 
     Estimand: change of the outcome ``age`` months after an answer per score point, within customers, common movements
-    of segment and month removed, weighted over segments by the company's customers. It is the short-run response of
-    those who answered at least twice to a movement that fades, not what a lasting change brings (``LeadLag``), and it is
+    of segment and month removed, weighted over segments by the company's customers. It is the short-run response, of
+    those who answered at least twice, to a movement that fades, not what a lasting change brings (``LeadLag``). It is
     attenuated: differencing removes signal and keeps the answers' noise (Griliches & Hausman 1986). Causal only under
     strict exogeneity, which the leads test.
 
@@ -80,14 +80,14 @@ class PanelFE:
         """
         generator = np.random.default_rng(rng)
         answers = answer_rows(data, age=self.age, controls=self.controls)
-        repeated = _repeated(answers.rows)
-        if repeated["score"].groupby(repeated["customer"]).nunique().le(1).all():
+        several = repeated(answers.rows)
+        if several["score"].groupby(several["customer"]).nunique().le(1).all():
             raise FitError(
                 "No customer gave two different answers.", ["use ScoreGap, which compares customers with each other"]
             )
-        moves = repeated.groupby("customer")["score"].transform("nunique") > 1
-        segments = usable_segments(repeated[moves], min_cell=data.study.about.min_cell)
-        rows, people = people_of(replace(answers, rows=repeated), segments)
+        moves = several.groupby("customer")["score"].transform("nunique") > 1
+        segments = usable_segments(several[moves], min_cell=data.study.about.min_cell)
+        rows, people = people_of(replace(answers, rows=several), segments)
         fits = {name: within_slope(rows[rows["segment"] == name], self.controls) for name in people.groups}
         point = per_point(data, rows, fits, people, self.draws, generator)
         leads, leads_check = _leads(answers, people, self.controls)
@@ -135,22 +135,23 @@ def within_slope(rows: pd.DataFrame, controls: Sequence[str] = (), outcome: str 
     return slope(
         rows[outcome],
         rows["score"],
-        np.hstack([trends, _month_effects(rows)]),
+        np.hstack([trends, month_effects(rows)]),
         absorb=rows["customer"],
         customer=rows["customer"],
         weight=rows["weight"],
     )
 
 
-def _month_effects(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Indicators of segment and month, without each segment's first month."""
+def month_effects(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Return indicators of segment and month, without each segment's first month, shape (n, k)."""
     parts = rows["segment"].astype(str) + " " + rows["month"].astype(str).str.zfill(6)
     first = parts.groupby(rows["segment"]).min().to_numpy()
     labels = np.sort(parts.unique())
     return indicators(parts)[:, ~np.isin(labels, first)]
 
 
-def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
+def repeated(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the answers of customers who gave more than one."""
     return rows[rows.groupby("customer")["score"].transform("size") > 1]
 
 
@@ -215,7 +216,7 @@ def _leads(answers: Answers, people: Population, controls: Sequence[str]) -> tup
     found: dict[int, dict[str, Slope]] = {}
     for place in PLACES:
         other = rows.assign(present=rows["score"], score=rows.groupby("customer")["score"].shift(-place))
-        other = _repeated(other[other["score"].notna()])
+        other = repeated(other[other["score"].notna()])
         parts = {str(name): part for name, part in other.groupby("segment", sort=True) if _can_carry(part)}
         beside = ("present",) if place else ()
         found[place] = {name: within_slope(part, (*controls, *beside)) for name, part in parts.items()}

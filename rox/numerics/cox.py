@@ -193,7 +193,14 @@ def cox_from_rows(
 
 
 def next_coefficient(
-    fit: Cox, start: ArrayLike, stop: ArrayLike, event: ArrayLike, x: ArrayLike, stratum: ArrayLike | None = None
+    fit: Cox,
+    start: ArrayLike,
+    stop: ArrayLike,
+    event: ArrayLike,
+    x: ArrayLike,
+    stratum: ArrayLike | None = None,
+    *,
+    weights: ArrayLike | None = None,
 ) -> Floats:
     """Take one Newton step from a fit with covariates that differ a little: what they make of it to first order.
 
@@ -204,6 +211,7 @@ def next_coefficient(
         event: (n,).
         x: (n, k) the other covariates.
         stratum: (n,) labels.
+        weights: (n,) case weights, as in the fit.
 
     Returns:
         (k,) coefficients.
@@ -211,7 +219,7 @@ def next_coefficient(
     Raises:
         ValueError: as `cox_from_rows`.
     """
-    counted, _, _ = _rowed(start, stop, event, x, stratum, None, fit.ties)
+    counted, _, _ = _rowed(start, stop, event, x, stratum, weights, fit.ties)
     sums = counted.evaluate(fit.coefficient)
     found, k = terms(sums, counted.ties), fit.coefficient.size
     score = counted.own.sum(0) - expected(sums, found, k).sum(0)
