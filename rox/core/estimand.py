@@ -44,7 +44,7 @@ class Estimand:
         currency: ISO code; empty unless the unit is money.
         horizon: Months after the change.
         window: First and last month of an averaging window, both included, when the estimate averages over one.
-        aggregator: How customers are summed up.
+        aggregator: How customers are summed up; ``capped_mean``: amounts above a cap declared beforehand count as it.
         includes_exit: Whether customers who left count with zero money.
         contrast: Difference or ratio.
         channels: The streams of money this estimate already contains.
@@ -59,7 +59,7 @@ class Estimand:
     currency: str = ""
     horizon: int
     window: tuple[int, int] | None = None
-    aggregator: Literal["mean", "aum_weighted_mean", "median", "total"] = "mean"
+    aggregator: Literal["mean", "aum_weighted_mean", "median", "capped_mean", "total"] = "mean"
     includes_exit: bool
     contrast: Literal["additive", "ratio"] = "additive"
     channels: frozenset[Channel] = frozenset()

@@ -91,6 +91,7 @@ def score_effect(
     tables: Mapping[str, pd.DataFrame],
     specification: str,
     steps: tuple[Step, ...] = (),
+    capped: bool = False,
 ) -> Effect:
     """Put an effect of grade D per score point together; rows of small groups are blanked in its tables.
 
@@ -106,6 +107,7 @@ def score_effect(
         tables: Further tables.
         specification: ``repr`` of the estimator.
         steps: Steps of the trail after those of the answers.
+        capped: Whether amounts above a cap count as the cap.
     """
     min_cell, language = data.study.about.min_cell, data.study.language
     unit, currency = outcome_unit(data)
@@ -122,6 +124,7 @@ def score_effect(
             unit=unit,
             currency=currency,
             horizon=answers.horizon,
+            aggregator="capped_mean" if capped else "mean",
             includes_exit=False,
             channels=frozenset({"expansion"}),
         ),

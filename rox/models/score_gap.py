@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from rox.core.check import Check, Grade, Verdict
 from rox.core.effect import Effect
+from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
-from rox.models.answers import Answers, answer_rows, control_columns, root_tenure
+from rox.models.answers import Answers, answer_rows, control_columns, outcome_unit, root_tenure
 from rox.models.evidence import (
     demoted_to,
     influence_check,
@@ -24,10 +26,11 @@ from rox.models.evidence import (
     usable_segments,
     who_answered,
 )
+from rox.models.measurement import without_noise
 from rox.models.phrases import p_value
 from rox.models.population import Population
 from rox.models.score_effect import people_of, per_point, score_effect
-from rox.models.shift import units_check
+from rox.models.shift import shift_by_month, units_check
 from rox.models.slope import Slope, indicators, slope
 
 POOLED_RATIO = 1.5
@@ -53,6 +56,11 @@ class ScoreGap:
         age: Months from the answer to the outcome.
         controls: Columns to hold equal; default those the study names.
         unit_effects: Whether to compare within units only.
+        caps: By segment, the amount above which money counts as that amount, declared beforehand and not read off the
+            same data. The estimate is then one of capped money, which no number of customers turns into a total.
+        noise_sd: Standard deviation of an answer's passing noise in points, from a retest
+            (``rox.numerics.simex.retest_sd``); None measures it from repeated answers. It is used for the readings
+            without noise that stand beside the headline, which is as answered.
         draws: Number of draws.
 
     Example:
@@ -65,6 +73,8 @@ class ScoreGap:
     age: int = 1
     controls: Sequence[str] | None = None
     unit_effects: bool = False
+    caps: Mapping[str, float] | None = None
+    noise_sd: float | None = None
     draws: int = 4000
 
     def fit(self, data: Linked, *, rng: int | np.random.Generator | None = None) -> Effect:
@@ -75,18 +85,29 @@ class ScoreGap:
             FitError: Choices that do not fit the data, or no segment that can be estimated.
         """
         controls = tuple(data.controls if self.controls is None else self.controls)
-        answers = answer_rows(data, age=self.age, controls=controls)
+        answers = self._capped(answer_rows(data, age=self.age, controls=controls))
         segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
         rows, people = people_of(answers, segments)
         design = _Design(controls=controls, unit_effects=self.unit_effects)
         fits = design.by_segment(rows, people.groups)
-        point = per_point(data, rows, fits, people, self.draws, np.random.default_rng(rng))
-        rivals = _rivals(rows, people, fits, design)
+        generator = np.random.default_rng(rng)
+        point = per_point(data, rows, fits, people, self.draws, generator)
+        clean, noise_check = without_noise(
+            rows,
+            fits,
+            people,
+            design.adjust,
+            noise_sd=self.noise_sd,
+            rng=generator,
+            currency=outcome_unit(data)[1],
+        )
+        rivals = _rivals(rows, people, fits, design, clean)
         checks = (
             *data.checks,
             *segments.checks,
             _pooled_check(rivals),
             _past_check(answers, people, fits, design),
+            noise_check,
             influence_check(fits, people.shares, lambda name, out: design.segment(rest(rows, name, out))),
             power_check(fits),
             who_answered(answers.panel, rows),
@@ -101,9 +122,28 @@ class ScoreGap:
             point=point,
             segments=segments,
             checks=checks,
-            tables={"rivals": rivals},
+            tables={"rivals": rivals, "units_by_month": shift_by_month(data, rows)},
             specification=repr(self),
+            capped=bool(self.caps),
         )
+
+    def _capped(self, answers: Answers) -> Answers:
+        if not self.caps:
+            return answers
+        known = sorted(answers.rows["segment"].astype(str).unique())
+        faults = [
+            f"caps: there is no segment {name!r}; they are {', '.join(known)}" for name in {*self.caps} - {*known}
+        ]
+        faults += [
+            f"caps: {name} is {cap}; a positive amount is needed" for name, cap in self.caps.items() if not cap > 0
+        ]
+        if faults:
+            raise FitError("These choices do not fit the linked data.", sorted(faults))
+        rows, panel = (
+            frame.assign(outcome=frame["outcome"].clip(upper=frame["segment"].map(self.caps).fillna(np.inf)))
+            for frame in (answers.rows, answers.panel)
+        )
+        return replace(answers, rows=rows, panel=panel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,23 +157,32 @@ class _Design:
     def by_segment(self, rows: pd.DataFrame, groups: Sequence[str], outcome: str = "outcome") -> dict[str, Slope]:
         return {name: self.segment(rows[rows["segment"] == name], outcome) for name in groups}
 
-    def segment(self, rows: pd.DataFrame, outcome: str = "outcome") -> Slope:
+    def adjust(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         adjust = [control_columns(rows, self.controls).to_numpy(dtype=float)]
         if self.tenure and (tenure := root_tenure(rows)) is not None:
             adjust.append(tenure.to_numpy()[:, None])
         if self.unit_effects:
             adjust.append(indicators(rows["unit"].astype(str))[:, 1:])
+        return np.hstack(adjust)
+
+    def segment(self, rows: pd.DataFrame, outcome: str = "outcome") -> Slope:
         return slope(
             rows[outcome],
             rows["score"],
-            np.hstack(adjust),
+            self.adjust(rows),
             absorb=rows["month"],
             customer=rows["customer"],
             weight=rows["weight"],
         )
 
 
-def _rivals(rows: pd.DataFrame, people: Population, fits: Mapping[str, Slope], design: _Design) -> pd.DataFrame:
+def _rivals(
+    rows: pd.DataFrame,
+    people: Population,
+    fits: Mapping[str, Slope],
+    design: _Design,
+    clean: Mapping[str, tuple[float, float]],
+) -> pd.DataFrame:
     """What others would report from the same answers, beside the headline ``adjusted``."""
     pooled = slope(
         rows["outcome"],
@@ -152,6 +201,7 @@ def _rivals(rows: pd.DataFrame, people: Population, fits: Mapping[str, Slope], d
     if not design.unit_effects and _units_are_many_times_answered(rows):
         units = _Design(controls=design.controls, unit_effects=True).by_segment(rows, people.groups)
         found["within_units"] = overall(units, people.shares)
+    found |= clean
     return rival_table(found, "adjusted")
 
 

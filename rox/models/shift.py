@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from rox.core.case import EVERYONE
 from rox.core.check import Check, Verdict
-from rox.core.linked import Linked
+from rox.core.linked import Linked, month_label
 from rox.models.phrases import amount
 from rox.numerics.category_shift import CategoryShift, category_shift
 
+FEWEST_ANSWERS = 200
+"""Answers of a month before its own rate is shown."""
 BUCKETS = 64
 """Random groups of customers for the jackknife."""
 
@@ -23,17 +26,53 @@ def category_shifts(data: Linked, rows: pd.DataFrame, groups: Sequence[str]) -> 
 
     Groups whose answers fall in one category have none; a score that is not an NPS question has none at all.
     """
-    scale = data.study.scores.get(data.score)
-    whole = np.isclose(rows["score"], rows["score"].round()).all()
-    if scale is None or scale.kind != "nps" or not whole:
-        return {}
-    found = {}
+    found: dict[str, CategoryShift] = {}
+    if not is_nps_question(data, rows):
+        return found
     for name in (*groups, EVERYONE):
         part = rows[rows["segment"].isin(groups)] if name == EVERYONE else rows[rows["segment"] == name]
         histogram = _histogram(part)
         if _spans_every_border(histogram):
             found[name] = category_shift(histogram)
     return found
+
+
+def shift_by_month(data: Linked, rows: pd.DataFrame) -> pd.DataFrame:
+    """Measure NPS points per mean score point in every month with enough answers: the rate is not a constant.
+
+    Args:
+        data: For the kind of the score.
+        rows: Answers, with ``answered``.
+
+    Returns:
+        By month, such as ``2025-03``: ``shift`` with ``shift_low`` and ``shift_high`` (90%), ``nps``, ``mean`` (score)
+        and ``answers``.
+    """
+    found = {}
+    if is_nps_question(data, rows):
+        for month, part in rows.groupby("answered"):
+            histogram = _histogram(part)
+            if len(part) < FEWEST_ANSWERS or not _spans_every_border(histogram):
+                continue
+            each = category_shift(histogram)
+            reach = stats.t.ppf(0.95, each.df) * each.se / each.value
+            found[month_label(int(str(month)))] = {
+                "shift": each.value,
+                "shift_low": each.value * np.exp(-reach),
+                "shift_high": each.value * np.exp(reach),
+                "nps": each.nps,
+                "mean": each.mean,
+                "answers": len(part),
+            }
+    columns = ["shift", "shift_low", "shift_high", "nps", "mean", "answers"]
+    return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns).rename_axis("month")
+
+
+def is_nps_question(data: Linked, rows: pd.DataFrame) -> bool:
+    """Whether the score is a 0–10 question with whole answers."""
+    scale = data.study.scores.get(data.score)
+    whole = np.isclose(rows["score"], rows["score"].round()).all()
+    return bool(scale is not None and scale.kind == "nps" and whole)
 
 
 def _histogram(rows: pd.DataFrame) -> NDArray[np.float64]:

@@ -51,6 +51,11 @@ def _unit_faults(effect: Effect, case: Case) -> list[str]:
             f"{name}: a {estimand.question} says how much more some customers hold than others; it is not what a "
             "change would earn, and is never priced. Price a roll-out, an experiment or an effect per point instead"
         )
+    if estimand.aggregator in ("median", "capped_mean"):
+        faults.append(
+            f"{name}: ROX-T02: a {estimand.aggregator.replace('_', ' ')} times a number of customers is not a total; "
+            "price an effect on the mean, or on shares of each customer's own money"
+        )
     if fault := _time_fault(effect, case):
         faults.append(fault)
     if estimand.unit not in PRICED:

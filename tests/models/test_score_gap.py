@@ -130,6 +130,51 @@ class TestGap:
         assert effect.per_nps_point(rng=1).overall.mean() == pytest.approx(units["per_nps"], rel=0.02)
         assert "Per NPS point: CNY" in check(effect, "ROX-U03").sentence()
 
+    def test_the_rate_between_units_by_month(self, bank_linked):
+        effect = ScoreGap(draws=400).fit(bank_linked, rng=1)
+        table = effect.tables["units_by_month"]
+        assert len(table) > 3
+        assert ((table["shift_low"] < table["shift"]) & (table["shift"] < table["shift_high"])).all()
+        assert table["shift"].between(20, 60).all()
+        assert (table["answers"] >= 200).all()
+
+    def test_caps_are_named_in_the_estimand(self):
+        frame = answered_panel(800, 6, seed=4)
+        whale = frame["customer"] == 5
+        frame.loc[whale, "outcome"] *= 1000
+        data = linked_from(frame)
+        plain, capped = ScoreGap().fit(data, rng=1), ScoreGap(caps={"a": 800.0, "b": 2500.0}).fit(data, rng=1)
+        assert plain.estimand.aggregator == "mean"
+        assert capped.estimand.aggregator == "capped_mean"
+        assert capped.tables["coefficients"].loc["b", "se"] < 0.1 * plain.tables["coefficients"].loc["b", "se"]
+        assert abs(capped.tables["coefficients"].loc["b", "estimate"] - 40) < 10
+        with pytest.raises(FitError, match=r"(?s)a is -1.*no segment 'c'"):
+            ScoreGap(caps={"c": 1.0, "a": -1.0}).fit(data, rng=1)
+
+    def test_noise_is_taken_out_beside_the_headline(self):
+        """Answers with noise of variance 1 on experience of variance 2: the slope is two thirds of the true one."""
+        rng = np.random.default_rng(2)
+        customers, waves = 4000, 4
+        trait = 7 + np.sqrt(2) * rng.standard_normal(customers)
+        blocks = []
+        for wave in range(waves):
+            score = trait + rng.standard_normal(customers)
+            money = 1000 + 30 * (trait - 7) + 20 * rng.standard_normal(customers)
+            row = {"customer": np.arange(customers), "month": START + 3 * wave, "outcome": money, "score": score}
+            blocks.append(pd.DataFrame({**row, "score_age": 1.0}))
+        data = linked_from(pd.concat(blocks))
+        effect = ScoreGap(draws=400).fit(data, rng=1)
+        rivals = effect.tables["rivals"]
+        assert rivals.loc["adjusted", "estimate"] == pytest.approx(20, abs=1)
+        for way in ("errors_in_variables", "previous_answer"):
+            assert abs(rivals.loc[way, "estimate"] - 30) < 3.5 * rivals.loc[way, "se"]
+        assert check(effect, "ROX-E06").values["high"] == pytest.approx(67, abs=4)
+        known = ScoreGap(draws=400, noise_sd=1.0).fit(data, rng=1).tables["rivals"]
+        assert known.loc["errors_in_variables", "estimate"] == pytest.approx(30, abs=1)
+        drowned = ScoreGap(draws=400, noise_sd=1.6).fit(data, rng=1)
+        assert "errors_in_variables" not in drowned.tables["rivals"].index
+        assert check(drowned, "ROX-E07").verdict is Verdict.NOTE
+
     def test_a_score_that_is_no_nps_question_has_no_bridge(self, sample):
         scale = sample.study.scores["nps"].model_copy(update={"kind": "rating"})
         other = replace(sample, study=sample.study.model_copy(update={"scores": {"nps": scale}}))

@@ -114,6 +114,12 @@ def test_a_pulse_is_priced_only_where_the_change_passes() -> None:
         value(settled, case_of(lift=lift, timing=short), **POINT)
 
 
+@pytest.mark.parametrize("aggregator", ["median", "capped_mean"])
+def test_what_is_not_a_mean_makes_no_total(case: Case, aggregator: str) -> None:
+    with pytest.raises(UnitError, match="ROX-T02.*is not a total"):
+        value(effect_of(aggregator=aggregator), case, **POINT)
+
+
 def test_all_that_does_not_match_is_said_at_once() -> None:
     wrong = effect_of(
         1.0, question=Question.SUSTAINED, dose=Dose.NPS_POINT, unit=Unit.MONEY_PER_CUSTOMER, currency="EUR"
