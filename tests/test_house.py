@@ -114,6 +114,7 @@ def test_public_names_are_these() -> None:
         "Verdict",
         "__version__",
         "experience",
+        "falsify",
         "link",
         "load",
         "month_label",

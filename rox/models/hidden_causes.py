@@ -14,7 +14,8 @@ from rox.core.check import Check, Grade, Verdict
 from rox.models.answers import Answers, control_columns
 from rox.models.evidence import demoted_to
 from rox.models.slope import COLLINEAR, within
-from rox.numerics.sensitivity import Benchmark, multiple_that_removes, oster_bias_adjusted, oster_delta, robustness
+from rox.numerics.oster import oster_bias_adjusted, oster_delta
+from rox.numerics.sensitivity import Benchmark, multiple_that_removes, robustness
 
 Floats = NDArray[np.float64]
 

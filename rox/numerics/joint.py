@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from rox.numerics.arrays import Floats, choice, codes, complain, freeze, group_sums, in_unit_interval, vector
+from rox.numerics.arrays import Floats, choice, codes, freeze, group_sums, in_unit_interval, vector
 
 MULTIPLIERS = ("webb", "rademacher")
 _SIXTHS = np.sqrt(np.array([1.5, 1.0, 0.5]))
@@ -147,60 +147,3 @@ def wald_test(estimate: ArrayLike, cov: ArrayLike, *, clusters: int | None = Non
         )
     ratio = statistic * (clusters - rank) / (rank * (clusters - 1))
     return Wald(statistic=statistic, df=rank, p_value=float(stats.f.sf(ratio, rank, clusters - rank)))
-
-
-def wild_cluster_pvalue(
-    y: ArrayLike,
-    x: ArrayLike,
-    cluster: ArrayLike,
-    *,
-    coefficient: int = 0,
-    null: float = 0.0,
-    n: int = 1999,
-    multiplier: str = "webb",
-    rng: int | np.random.Generator | None = None,
-) -> float:
-    """Return the two-sided p-value of one coefficient by the restricted wild cluster bootstrap-t (WCR).
-
-    For few clusters, where t tables over-reject (Cameron, Gelbach & Miller 2008; Webb 2023; computed from
-    cluster sums as in Roodman et al. 2019). It needs several treated and several untreated clusters: with one
-    treated cluster it fails.
-
-    Args:
-        y: (n,) outcome. With unit effects nested in the clusters, demean y and x by unit first.
-        x: (n, k) regressors including the constant or the demeaned period dummies.
-        cluster: (n,) labels.
-        coefficient: column tested.
-        null: value under the hypothesis.
-        n: bootstrap draws.
-        multiplier: "webb" or "rademacher".
-        rng: seed or generator.
-
-    Raises:
-        ValueError: shapes that do not fit, missing values, collinear regressors or fewer than three clusters.
-    """
-    outcome = vector(y, "y")
-    regressors = np.asarray(x, dtype=np.float64).reshape(outcome.size, -1)
-    faults = []
-    if not np.isfinite(regressors).all():
-        faults.append("x has values that are NaN or infinite")
-    if not -regressors.shape[1] <= coefficient < regressors.shape[1]:
-        faults.append(f"coefficient {coefficient} is not a column of x with {regressors.shape[1]} columns")
-    complain(faults)
-    code, levels = codes(cluster, "cluster", outcome.size)
-    if levels.size < 3:
-        raise ValueError(f"the wild cluster bootstrap needs at least 3 clusters, got {levels.size}")
-    gram = regressors.T @ regressors
-    if np.linalg.matrix_rank(gram) < gram.shape[0]:
-        raise ValueError("regressors are collinear; drop one of them")
-    row = np.linalg.inv(gram)[coefficient]
-    target = outcome - null * regressors[:, coefficient]
-    others = np.delete(regressors, coefficient % regressors.shape[1], axis=1)
-    restricted = target - others @ np.linalg.lstsq(others, target, rcond=None)[0] if others.shape[1] else target
-    scores = group_sums(regressors * restricted[:, None], code, levels.size)
-    own = group_sums(regressors * (regressors @ row)[:, None], code, levels.size) @ np.linalg.inv(gram)
-    weights = np.vstack([np.ones(levels.size), multipliers(n, levels.size, kind=multiplier, rng=rng)])
-    pushed = weights * (scores @ row)
-    per_cluster = pushed - (weights @ scores) @ own.T
-    t = np.abs(pushed.sum(1)) / np.sqrt((per_cluster**2).sum(1))
-    return float((t[1:] >= t[0] * (1 - 1e-12)).mean())

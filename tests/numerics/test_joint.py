@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rox.numerics.joint import covariance, multipliers, simultaneous_band, wald_test, wild_cluster_pvalue
-from rox.numerics.panel import linear_regression
+from rox.numerics.joint import covariance, multipliers, simultaneous_band, wald_test
 
 
 class TestMultipliers:
@@ -87,52 +86,3 @@ class TestWald:
             wald_test([1, 2], np.eye(2), clusters=2)
         with pytest.raises(ValueError, match="covariance must be"):
             wald_test([1, 2], np.eye(3))
-
-
-class TestWildBootstrap:
-    @staticmethod
-    def clustered(rng, clusters=12, size=10, treated=4):
-        code = np.repeat(np.arange(clusters), size)
-        x = np.column_stack([(rng.permutation(clusters) < treated)[code], np.ones(code.size)]).astype(float)
-        return rng.normal(size=code.size) + rng.normal(size=clusters)[code], x, code
-
-    def test_equals_refitting_every_bootstrap_sample(self):
-        rng = np.random.default_rng(4)
-        y, _, code = self.clustered(rng)
-        x = np.column_stack([rng.normal(size=(y.size, 2)) + rng.normal(size=12)[code][:, None], np.ones(y.size)])
-        fit = linear_regression(y, x, cluster=code)
-        rest = np.delete(x, 1, axis=1)
-        fitted = rest @ np.linalg.lstsq(rest, y - 0.2 * x[:, 1], rcond=None)[0] + 0.2 * x[:, 1]
-        t = abs(fit.coefficient[1] - 0.2) / fit.se[1]
-        signs = multipliers(299, 12, rng=5)
-        beyond = 0
-        for v in signs:
-            again = linear_regression(fitted + v[code] * (y - fitted), x, cluster=code)
-            beyond += abs(again.coefficient[1] - 0.2) / again.se[1] >= t
-        assert wild_cluster_pvalue(y, x, code, coefficient=1, null=0.2, n=299, rng=5) == pytest.approx(beyond / 299)
-
-    def test_size_with_twelve_clusters(self):
-        """Normal tables reject a true null of a treatment of 4 of 12 clusters more than twice too often."""
-        rng = np.random.default_rng(6)
-        wild, normal = [], []
-        for _ in range(800):
-            y, x, code = self.clustered(rng)
-            wild.append(wild_cluster_pvalue(y, x, code, n=299, rng=rng))
-            fit = linear_regression(y, x, cluster=code)
-            normal.append(2 * stats.norm.sf(abs(fit.coefficient[0] / fit.se[0])))
-        assert np.mean(np.array(wild) < 0.05) == pytest.approx(0.05, abs=0.03)
-        assert np.mean(np.array(normal) < 0.05) > 0.09
-
-    def test_power(self):
-        rng = np.random.default_rng(7)
-        y, x, code = self.clustered(rng, clusters=20, treated=10)
-        assert wild_cluster_pvalue(y + 4 * x[:, 0], x, code, rng=1) < 0.01
-
-    def test_faults(self):
-        y, x, code = self.clustered(np.random.default_rng(8))
-        with pytest.raises(ValueError, match="at least 3 clusters"):
-            wild_cluster_pvalue(y, x, code > 5)
-        with pytest.raises(ValueError, match="not a column"):
-            wild_cluster_pvalue(y, x, code, coefficient=2)
-        with pytest.raises(ValueError, match="collinear"):
-            wild_cluster_pvalue(y, np.column_stack([x, x[:, 0]]), code)

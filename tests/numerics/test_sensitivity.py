@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from rox.numerics.oster import oster_bias_adjusted, oster_delta
 from rox.numerics.sensitivity import (
     Benchmark,
     benchmark_bounds,
@@ -19,8 +20,6 @@ from rox.numerics.sensitivity import (
     e_value,
     group_partial_r2,
     multiple_that_removes,
-    oster_bias_adjusted,
-    oster_delta,
     partial_r2,
     robustness,
     specification_summary,
@@ -185,7 +184,7 @@ def test_how_many_times_as_strong() -> None:
 
 def population(
     beta: float, delta: float, direction: np.ndarray, loading: np.ndarray, hidden: float
-) -> dict[str, float] | None:
+) -> dict[str, float]:
     """Regressions in a population: X = direction'Z + e + h W2, Y = beta X + loading'Z + W2 + noise.
 
     h is chosen so that selection on W2 is delta times that on the index loading'Z.
@@ -228,23 +227,27 @@ def test_oster_finds_the_truth_of_a_population(k: int, seed: int, beta: float, d
     direction, loading = rng.uniform(-1, 1, (2, k))
     assume(abs(loading @ direction) > 0.05)
     fits = population(beta, delta, direction, loading, rng.uniform(0.1, 1.5))
-    assert fits is not None
     if abs(fits["beta_long"] - beta) > 1e-3:
         assert oster_delta(**fits, beta=beta) == pytest.approx(delta, rel=1e-8)
     found = oster_bias_adjusted(**fits, delta=delta)
     assert np.abs(found.solutions - beta).min() < 1e-8 * max(1, abs(beta))
     assert k > 1 or found.admissible.sum() < found.solutions.size
+    nearest = int(np.argmin(np.abs(found.solutions - beta)))
+    shift = fits["beta_short"] - fits["beta_long"]
+    if abs(shift) > 1e-3:
+        assert found.admissible[nearest] == ((shift > 0) == (loading @ direction > 0))
     for each in found.solutions[found.admissible]:
         if abs(each - fits["beta_long"]) > 1e-3:
             assert oster_delta(**fits, beta=float(each)) == pytest.approx(delta, rel=1e-5)
     assert np.isnan(found.beta) == (not found.admissible.any())
-    if delta <= 1 and found.admissible.any():
-        assert found.solutions[found.admissible][0] <= found.beta <= found.solutions[found.admissible][-1]
+    if found.admissible.any():
+        assert np.abs(found.solutions[found.admissible] - fits["beta_long"]).min() == pytest.approx(
+            abs(found.beta - fits["beta_long"])
+        )
 
 
 def test_oster_takes_the_admissible_solution() -> None:
     fits = population(0.4, 1.0, np.array([0.8, 0.1]), np.array([0.9, -0.2]), 0.6)
-    assert fits is not None
     found = oster_bias_adjusted(**fits)
     assert found.solutions.size == 2
     assert found.admissible.sum() == 1
@@ -254,7 +257,6 @@ def test_oster_takes_the_admissible_solution() -> None:
 
 def test_oster_at_the_edges() -> None:
     fits = population(0.4, 0.8, np.array([0.8, 0.1]), np.array([0.9, -0.2]), 0.6)
-    assert fits is not None
     assert oster_bias_adjusted(**fits, delta=0.0).beta == pytest.approx(fits["beta_long"], abs=1e-12)
     assert oster_delta(**fits, beta=fits["beta_long"]) == 0
     idle = fits | {"beta_short": fits["beta_long"], "r2_short": fits["r2_long"]}
@@ -269,7 +271,6 @@ def test_oster_at_the_edges() -> None:
 
 def test_oster_near_the_long_regression_is_the_usual_approximation() -> None:
     fits = population(0.9, 0.05, np.array([0.4, 0.3]), np.array([0.3, 0.4]), 0.05)
-    assert fits is not None
     short, long = fits["beta_short"], fits["beta_long"]
     rough = long - 0.05 * (short - long) * (fits["r2_max"] - fits["r2_long"]) / (fits["r2_long"] - fits["r2_short"])
     assert oster_bias_adjusted(**fits, delta=0.05).beta == pytest.approx(rough, abs=0.2 * abs(long - rough))
@@ -277,7 +278,6 @@ def test_oster_near_the_long_regression_is_the_usual_approximation() -> None:
 
 def test_oster_refuses_regressions_that_are_not_nested() -> None:
     fits = population(0.4, 0.8, np.array([0.8, 0.1]), np.array([0.9, -0.2]), 0.6)
-    assert fits is not None
     with pytest.raises(ValueError, match=r"r2_short <= r2_long.*var_treatment_residual <= var_treatment.*var_outcome"):
         oster_delta(**(fits | {"r2_max": 0.1, "var_treatment": 0.1, "var_outcome": 0.0}))
     with pytest.raises(ValueError, match="same rows"):
