@@ -8,6 +8,18 @@ from pathlib import Path
 import pytest
 
 import rox
+from rox.core.study import (
+    OPTIONAL_ROLES,
+    REQUIRED_ROLES,
+    About,
+    Attrition,
+    Connection,
+    EngineOptions,
+    Initiative,
+    Outcome,
+    Scale,
+    Table,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -43,3 +55,15 @@ def test_the_example_model_passes_the_contract(root: Path, at_home: Path) -> Non
 
 def test_there_are_no_other_blocks(root: Path) -> None:
     assert len(blocks(root)) == 2
+
+
+def test_the_page_of_the_study_file_names_all_that_can_be_said(root: Path) -> None:
+    """Every role of every table stands in its row, and every field of every part is named."""
+    page = (root / "docs" / "study.md").read_text(encoding="utf-8")
+    missing = []
+    for table, needed in REQUIRED_ROLES.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{table}` |"))
+        missing += [f"{table}.{role}" for role in (*needed, *OPTIONAL_ROLES[table]) if f"`{role}`" not in row]
+    for part in (About, Connection, EngineOptions, Table, Scale, Outcome, Initiative, Attrition):
+        missing += [f"{part.__name__}.{name}" for name in part.model_fields if f"`{name}" not in page]
+    assert missing == []

@@ -39,12 +39,12 @@ OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "customers": ("since", "segment", "unit", "opened", "weight"),
         "invitations": ("key", "channel", "contact"),
         "answers": ("key", "invitation", "contact", "available"),
-        "feedback": ("key", "channel", "topic", "available"),
+        "feedback": ("key", "channel", "topic"),
         "events": ("count",),
         "ledger": (),
         "exits": ("reason",),
         "initiatives": (),
-        "tickets": ("key", "eligible", "hold_out", "contacted", "owner", "available"),
+        "tickets": ("key", "eligible", "hold_out", "contacted", "owner"),
         "contacts": ("role", "weight"),
     }
 )
