@@ -55,8 +55,11 @@ _HOMES = {
     "ScoreGap": "rox.models.score_gap",
     "PanelFE": "rox.models.panel_fe",
     "LeadLag": "rox.models.lead_lag",
+    "Trajectories": "rox.models.trajectories",
     "ChurnCox": "rox.models.churn_cox",
     "falsify": "rox.models.falsify",
+    "growth_readings": "rox.models.growth_readings",
+    "RolloutSlope": "rox.models.rollout_slope",
     "StaggeredUplift": "rox.models.staggered_uplift",
     "value": "rox.valuation.value",
     "report": "rox.reporting.report",
@@ -116,10 +119,13 @@ if TYPE_CHECKING:
     from rox.metrics.overview import experience as experience
     from rox.models.churn_cox import ChurnCox as ChurnCox
     from rox.models.falsify import falsify as falsify
+    from rox.models.growth_readings import growth_readings as growth_readings
     from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.panel_fe import PanelFE as PanelFE
+    from rox.models.rollout_slope import RolloutSlope as RolloutSlope
     from rox.models.score_gap import ScoreGap as ScoreGap
     from rox.models.staggered_uplift import StaggeredUplift as StaggeredUplift
+    from rox.models.trajectories import Trajectories as Trajectories
     from rox.reporting.report import report as report
     from rox.run import run_study as run_study
     from rox.valuation.value import value as value

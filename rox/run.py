@@ -21,23 +21,26 @@ from rox.reporting.notebook import execute, faults_of, parameters
 
 EFFECTS: Mapping[str, tuple[str, ...]] = {
     "01_experience": (),
-    "02_nps_to_aum": ("gap", "panel"),
+    "02_nps_to_aum": ("gap", "lead_lag", "panel", "trajectories"),
     "03_churn": ("churn",),
     "04_uplift": ("uplift",),
 }
 """Which effects each notebook leaves behind."""
+MAYBE: Mapping[str, tuple[str, ...]] = {"02_nps_to_aum": ("rollout_slope",)}
+"""Which it leaves behind where the data carry them."""
 REPORT = "05_roi_report"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One notebook of a run with its parameters, the files it leaves, those it needs, and those it reads if there."""
+    """One notebook of a run with its parameters, the files it leaves or may leave, needs, and reads if they are there."""
 
     name: str
     notebook: str
     values: Mapping[str, Any]
     leaves: tuple[Path, ...]
+    maybe: tuple[Path, ...] = ()
     needs: tuple[Path, ...] = ()
     reads: tuple[Path, ...] = ()
 
@@ -163,7 +166,7 @@ def run_study(
 
 def _run(stage: Stage, folder: Path, tell: Say) -> None:
     """Run one stage; what an earlier run left goes first, so that nothing outdated can be taken for new."""
-    for path in stage.leaves:
+    for path in (*stage.leaves, *stage.maybe):
         path.unlink(missing_ok=True)
     execute(
         _template(stage),
@@ -204,7 +207,7 @@ def _stages(
     def effect_file(name: str) -> Path:
         return folder / "effects" / f"{name}.npz"
 
-    wanted = {name for notebook in EFFECTS.values() for name in notebook}
+    wanted = {name for names in (*EFFECTS.values(), *MAYBE.values()) for name in names}
     for notebook, effects in EFFECTS.items():
         if notebook == "04_uplift" and not study.initiatives:
             wanted -= set(effects)
@@ -214,6 +217,7 @@ def _stages(
             notebook=notebook,
             values=given(notebook, {}),
             leaves=(folder / "records" / f"{notebook}.json", *(effect_file(name) for name in effects)),
+            maybe=tuple(effect_file(name) for name in MAYBE.get(notebook, ())),
         )
     for case in cases:
         name = f"{REPORT}_{case}"

@@ -273,5 +273,6 @@ def _text(maker: Any, table: ir.Table, texts: Mapping[str, str]) -> str:
     if isinstance(maker, str):
         return texts.get(maker, maker)
     if callable(maker):
-        return str(ibis.to_sql(table.select(value=maker(table)), dialect="duckdb"))
+        plain = ibis.table(table.schema(), name="panel")
+        return str(ibis.to_sql(plain.select(value=maker(plain)), dialect="duckdb"))
     return repr(maker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rox.core.case import EVERYONE
 from rox.core.effect import Effect
 from rox.core.returns import Return
-from rox.core.words import Language, say
+from rox.core.words import Language, catalogue, say
 from rox.reporting import estimates
 from rox.reporting.numbers import Form, form, significant, step_of
 from rox.reporting.svg import BAND, FONT_SIZE, GAIN, INK, LOSS, MUTED, ROW_NAME, TOTAL, with_faces, wrapped
@@ -172,6 +172,139 @@ def trend(rows: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_xlim(-0.5, max(len(rows) - 0.5, 0.5))
     _label_ticks(ax, "number", language, "y")
     sns.despine(ax=ax)
+    return with_faces(ax, language)
+
+
+def paths(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
+    """Draw the paths of groups around the month they were sorted in, that month being 100, with 90% ranges.
+
+    The months before are shaded: nothing that was sorted by can have moved them.
+    """
+    if effect.path is None:
+        raise ValueError(f"effect {effect.name!r} has no path over months")
+    months = np.asarray(effect.path_months, dtype=float)
+    low, high = np.quantile(100 * effect.path, [0.05, 0.95], axis=0)
+    middle = 100 * effect.path.mean(0)
+    colours = (LOSS, MUTED, GAIN) if len(effect.groups) == 3 else sns.color_palette(n_colors=len(effect.groups))
+    for place, (group, colour) in enumerate(zip(effect.groups, colours, strict=True)):
+        ax.fill_between(months, low[place], high[place], color=colour, alpha=0.16, linewidth=0)
+        ax.plot(months, middle[place], color=colour, linewidth=1.8)
+        key = f"category.{group}"
+        name = say(key, language) if key in catalogue() else group
+        ax.annotate(
+            name,
+            (months[-1], middle[place, -1]),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=SMALL,
+        )
+    if months.min() < 0:
+        ax.axvspan(months.min(), 0, color=BAND, alpha=0.45, linewidth=0, zorder=0)
+    ax.axhline(100, color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
+    ax.set_xlabel(say("figure.since_answer", language))
+    ax.set_ylabel(say("figure.index", language))
+    ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
+    _label_ticks(ax, "number", language, "y")
+    sns.despine(ax=ax)
+    return with_faces(ax, language)
+
+
+def specification_curve(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
+    """Draw the estimates of every specification, sorted, with 90% ranges; the one that was asked stands out.
+
+    Args:
+        effect: What :func:`rox.falsify` gave.
+        ax: Where to draw.
+        language: Of the labels.
+    """
+    table = effect.tables["specifications"]
+    places = np.arange(len(table))
+    asked = table["asked"].to_numpy(dtype=bool)
+    for part, colour, name in ((~asked, MUTED, "figure.others"), (asked, GAIN, "figure.asked")):
+        ax.vlines(places[part], table["low"][part], table["high"][part], color=colour, linewidth=2, alpha=0.6)
+        ax.plot(places[part], table["estimate"][part], "o", color=colour, markersize=5, label=say(name, language))
+    ax.axhline(0, color=INK, linewidth=0.9)
+    ax.set_xticks([])
+    ax.set_xlabel(say("figure.specifications", language, count=len(table)))
+    _label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
+    sns.despine(ax=ax, bottom=True)
+    return with_faces(ax, language)
+
+
+def pooling(table: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
+    """Draw segments as measured alone and as pooled with the others, as shares of money with 90% ranges.
+
+    Args:
+        table: By segment: ``not_pooled``, ``not_pooled_se``, ``estimate``, ``low``, ``high``, as in the coefficients of
+            ``LeadLag``.
+        ax: Where to draw.
+        language: Of the labels.
+    """
+    reach = 1.6449 * table["not_pooled_se"].to_numpy(dtype=float)
+    alone = table["not_pooled"].to_numpy(dtype=float)
+    lines = (
+        (-0.16, alone, alone - reach, alone + reach, MUTED, "figure.alone"),
+        (0.16, table["estimate"].to_numpy(dtype=float), table["low"], table["high"], GAIN, "figure.pooled"),
+    )
+    for shift, middle, low, high, colour, name in lines:
+        places = np.arange(len(table)) + shift
+        ax.hlines(places, low, high, color=colour, linewidth=2, alpha=0.7)
+        ax.plot(middle, places, "o", color=colour, markersize=5, label=say(name, language))
+    _rows(ax, [estimates.group_name(str(group), language) for group in table.index])
+    _label_ticks(ax, "share", language, "x", signed=True)
+    ax.axvline(0, color=INK, linewidth=0.9)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
+    sns.despine(ax=ax, left=True)
+    return with_faces(ax, language)
+
+
+def questions(effects: Sequence[Effect], ax: Axes, *, language: Language = "en") -> Axes:
+    """Draw answers to different questions about money per score point under each other; they are not rivals.
+
+    Raises:
+        ValueError: Effects in different units.
+    """
+    if len({(effect.estimand.dose, effect.estimand.unit, effect.estimand.currency) for effect in effects}) != 1:
+        raise ValueError("effects in different units cannot share an axis")
+    rows = pd.DataFrame(
+        [(effect.overall.mean(), *np.quantile(effect.overall, [0.05, 0.95])) for effect in effects],
+        columns=["middle", "low", "high"],
+    )
+    shape = estimates.form_of(effects[0], language, rows)
+    for place, row in rows.iterrows():
+        ax.plot([row["low"], row["high"]], [place, place], color=GAIN, linewidth=2.2, solid_capstyle="butt")
+        ax.plot([row["middle"]], [place], "o", color=GAIN, markersize=6)
+        _beside(ax, row["high"], int(str(place)), shape.number(row["middle"]))
+    _room_at_the_right(ax, rows["low"].to_numpy(), rows["high"].to_numpy())
+    _rows(ax, [f"{estimates.effect_name(effect.name, language)} ({effect.grade})" for effect in effects])
+    first = effects[0].estimand
+    _label_ticks(ax, estimates.unit_of(first), language, "x", currency=first.currency, signed=True)
+    ax.axvline(0, color=INK, linewidth=0.9)
+    sns.despine(ax=ax, left=True)
+    return with_faces(ax, language)
+
+
+def bracket(table: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
+    """Draw the readings from growth and from levels, each with its own range; the space between is no interval.
+
+    Args:
+        table: What :class:`rox.models.growth_readings.GrowthReadings` holds.
+        ax: Where to draw.
+        language: Of the labels.
+    """
+    shown = table[table["percent"].notna()]
+    for place, (name, row) in enumerate(shown.iterrows()):
+        colour = MUTED if str(name).endswith("_corrected") else GAIN
+        ax.plot([row["percent_low"], row["percent_high"]], [place, place], color=colour, linewidth=2.2)
+        ax.plot([row["percent"]], [place], "s", color=colour, markersize=6)
+    _rows(ax, [say(f"reading.{name}", language) for name in shown.index])
+    ax.set_xlabel(say("figure.percent_per_point", language))
+    _label_ticks(ax, "number", language, "x", signed=True)
+    ax.axvline(0, color=INK, linewidth=0.9)
+    sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
 
 

@@ -9,6 +9,7 @@ from rox.core.errors import RunError
 from rox.models.churn_cox import ChurnCox
 from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
+from rox.models.rollout_slope import RolloutSlope
 from rox.models.score_gap import ScoreGap
 from rox.models.staggered_uplift import StaggeredUplift
 from rox.testing.invariance import Estimator
@@ -67,6 +68,14 @@ ESTIMATORS = (
         targets=(Target.SUSTAINED,),
         estimator=LeadLag(),
         alarms=("ROX-A12", "ROX-A13", "ROX-A17"),
+    ),
+    # Money that jumps at once, so not through experience; readings of the score that differ; a weak first stage; places
+    # that differed before; chance that is as large as the effect.
+    Method(
+        name="rollout_slope",
+        targets=(Target.SUSTAINED,),
+        estimator=RolloutSlope(),
+        alarms=("ROX-I18", "ROX-I13", "ROX-I15", "ROX-L01", "ROX-I17"),
     ),
     # Noise of the answers, taken out or not; habits of answering.
     Method(

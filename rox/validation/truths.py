@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -25,7 +25,8 @@ SHIFT, SHIFT_FROM, HORIZON = 0.5, 12, 12
 class Target(StrEnum):
     """What an estimate is held against.
 
-    ``SUSTAINED``: money per customer that one more score point earns if it lasts twelve months. ``GAP``: the same
+    ``SUSTAINED``: money per customer that one more score point earns if it lasts twelve months, for the customers that
+    the estimate speaks of. ``GAP``: the same
     comparison as ``ScoreGap`` makes, had everybody answered every wave. ``HAZARD``: log hazard ratio of a voluntary
     exit per score point. ``ROLLOUT``: gain of a roll-out as a share of each customer's own money, months 6 to 11.
     ``ROLLOUT_MONEY``: the same gain as a share of all customers' money.
@@ -55,16 +56,26 @@ class Truths:
         bank: The bank as methods see it.
         values: By target; ``GAP`` is not among them, it takes a fit (``everybody_answers``).
         rollout: ``Truth.rollout`` by segment, where it was asked for.
+        sustained: By segment, what one more score point earns in twelve months as a share of the money there at first.
     """
 
     bank: Bank
     values: Mapping[Target, float]
     rollout: pd.DataFrame
+    sustained: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
 
     def of(self, target: Target, effect: Effect | None) -> float:
-        """Return the true value, for the same mix of segments as the estimate has where segments are estimated."""
+        """Return the true value, for the customers that the estimate speaks of.
+
+        A roll-out's gain has the estimate's mix of segments. What a lasting point earns is restated for the estimate's
+        segments and for what their customers hold: an estimate of today's customers is not held against those of
+        earlier years, who were fewer and held less.
+        """
         if target is Target.ROLLOUT and effect is not None:
             return float(self.rollout.loc[list(effect.groups), "ratio_gain"].to_numpy() @ effect.shares)
+        if target is Target.SUSTAINED and effect is not None and set(effect.groups) <= set(self.sustained.index):
+            money = effect.baseline["money"].to_numpy(dtype=float)
+            return float(self.sustained[list(effect.groups)].to_numpy() * money @ effect.shares)
         return self.values[target]
 
 
@@ -76,11 +87,13 @@ def find_truths(bank: Bank, targets: Collection[Target]) -> Truths:
         targets: What is wanted.
     """
     values: dict[Target, float] = {}
-    rollout = pd.DataFrame()
+    rollout, sustained = pd.DataFrame(), pd.Series(dtype=float)
     if {Target.SUSTAINED, Target.HAZARD} & set(targets):
         better = simulate(bank.config, Intervention(shift=SHIFT, shift_from=SHIFT_FROM))
         shifted = Truth(bank=better, against=bank)
-        values[Target.SUSTAINED] = _bank_row(shifted.after(HORIZON))["effect_per_point"]
+        after = shifted.after(HORIZON)
+        values[Target.SUSTAINED] = _bank_row(after)["effect_per_point"]
+        sustained = after["effect_per_point"] / _money_at_first(bank)
         values[Target.HAZARD] = log_hazard_per_point(shifted)
     if {Target.ROLLOUT, Target.ROLLOUT_MONEY} & set(targets):
         without = simulate(bank.config, Intervention(rollout=False))
@@ -88,7 +101,17 @@ def find_truths(bank: Bank, targets: Collection[Target]) -> Truths:
         everyone = _bank_row(rollout)
         values[Target.ROLLOUT] = everyone["ratio_gain"]
         values[Target.ROLLOUT_MONEY] = everyone["effect"] / everyone["money"]
-    return Truths(bank=bank, values=values, rollout=rollout)
+    return Truths(bank=bank, values=values, rollout=rollout, sustained=sustained.dropna())
+
+
+def _money_at_first(bank: Bank) -> pd.Series:
+    """Return mean money by segment in the month before the shift."""
+    month = SHIFT_FROM - 1
+    here = bank.active[month]
+    money = pd.Series(bank.aum[month, here].astype(float))
+    names = np.array(bank.config.segment_names)[bank.customers.segment[here]]
+    means: pd.Series = money.groupby(names).mean()
+    return means
 
 
 def _bank_row(table: pd.DataFrame) -> dict[str, float]:

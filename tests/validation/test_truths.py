@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import rox
@@ -10,7 +11,6 @@ from rox.core.errors import RoxError
 from rox.simulate import Bank, Intervention, Truth, simulate, truth
 from rox.simulate.people import by_segment
 from rox.simulate.study import write_study
-from rox.testing import sample_linked
 from rox.validation import Target, beside_truth, everybody_answers, find_truths, link_bank, read_world
 from rox.validation.truths import HORIZON, SHIFT, SHIFT_FROM, log_hazard_per_point
 
@@ -47,13 +47,30 @@ def test_the_log_hazard_is_what_exits_say(bank):
 
 def test_the_gain_of_a_rollout_has_the_segments_of_the_estimate(bank, truths):
     without = truth(bank.config, against=Intervention(rollout=False)).rollout()
-    effect = rox.ScoreGap(draws=400).fit(sample_linked(customers=300), rng=1)
     assert truths.of(Target.ROLLOUT, None) == without.loc["bank", "ratio_gain"]
     mixed = type("Mixed", (), {"groups": ("gold", "mass"), "shares": np.array([0.3, 0.7])})()
     gold, mass = without.loc[["gold", "mass"], "ratio_gain"]
     assert truths.of(Target.ROLLOUT, mixed) == pytest.approx(0.3 * gold + 0.7 * mass)
-    assert truths.of(Target.SUSTAINED, effect) == truths.values[Target.SUSTAINED]
     assert truths.values[Target.ROLLOUT_MONEY] == without.loc["bank", "effect"] / without.loc["bank", "money"]
+
+
+def test_what_lasts_is_restated_for_the_customers_of_the_estimate(bank, truths):
+    shifted = truth(bank.config, Intervention(shift=SHIFT, shift_from=SHIFT_FROM)).after(HORIZON)
+    here = bank.active[SHIFT_FROM - 1]
+    money = {
+        name: float(bank.aum[SHIFT_FROM - 1, here & (bank.customers.segment == place)].mean())
+        for place, name in enumerate(bank.config.segment_names)
+    }
+    weight = np.array([(bank.design_weight * (bank.customers.segment == k))[here].sum() for k in range(len(money))])
+    baseline = pd.DataFrame({"money": money.values()}, index=list(money))
+
+    def said(factor: float):
+        held = baseline * factor
+        return type("Said", (), {"groups": tuple(money), "shares": weight / weight.sum(), "baseline": held})()
+
+    own = truths.of(Target.SUSTAINED, said(1.0))
+    assert own == pytest.approx(shifted.loc["bank", "effect_per_point"], rel=0.1)
+    assert truths.of(Target.SUSTAINED, said(2.0)) == pytest.approx(2 * own)
 
 
 def test_only_what_is_asked_for_is_simulated(bank):
