@@ -73,40 +73,41 @@ def slope(
         FitError: The regressor does not vary once the adjustments are taken out, or rows are too few.
     """
     w = weight.to_numpy(dtype=float) / float(weight.mean())
+    root = np.sqrt(w)[:, None]
     raw = np.column_stack([outcome.to_numpy(dtype=float), regressor.to_numpy(dtype=float), adjust])
-    inside = within(raw, absorb, w)
-    score, others = inside[:, 1], inside[:, 2:]
-    others = others[:, _independent(others * np.sqrt(w)[:, None], np.sqrt(w @ raw[:, 2:] ** 2))]
-    _require_variation(score * np.sqrt(w), others * np.sqrt(w)[:, None], float(np.sqrt(w @ raw[:, 1] ** 2)))
-    x = np.column_stack([score, others])
+    inside = within(raw, absorb, w) * root
+    basis = _basis(inside[:, 2:], np.sqrt(w @ raw[:, 2:] ** 2))
+    left = inside[:, :2] - basis @ (basis.T @ inside[:, :2])
+    if not np.linalg.norm(left[:, 1]) > COLLINEAR * float(np.sqrt(w @ raw[:, 1] ** 2)):
+        raise FitError("The score does not vary once the adjustments are taken out.")
     nested = bool((customer.groupby(absorb.to_numpy()).nunique() == 1).all())
     counted = 1 if nested else absorb.nunique()
     codes, customers = pd.factorize(customer, sort=True)
-    n, k = x.shape
+    n, k = len(left), 1 + basis.shape[1]
     if len(customers) < 3 or n <= k + counted + 1:
         raise FitError(f"{n} rows of {len(customers)} customers cannot carry {k + counted} parameters.")
-    fit = sm.WLS(inside[:, 0], x, weights=w, hasconst=False).fit(cov_type="cluster", cov_kwds={"groups": codes})
-    pull = np.bincount(codes, weights=fit.model.pinv_wexog[0] * np.asarray(fit.wresid))
-    se = float(fit.bse[0]) * np.sqrt((n - k) / (n - k - counted))
+    fit = sm.OLS(left[:, 0], left[:, 1], hasconst=False).fit(cov_type="cluster", cov_kwds={"groups": codes})
+    pull = np.bincount(codes, weights=left[:, 1] * np.asarray(fit.resid)) / float(left[:, 1] @ left[:, 1])
+    # The package counts the one column that is left.
+    se = float(fit.bse[0]) * np.sqrt((n - 1) / (n - k - counted))
     scale = se / np.sqrt((pull**2).sum()) if se > 0 else 0.0
     return Slope(value=float(fit.params[0]), se=se, influence=pd.Series(pull * scale, index=customers), rows=n)
 
 
-def _independent(columns: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the places of columns that keep something of their own beside the others and the absorbed effects."""
+def _basis(columns: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an orthonormal basis of the columns that keep something of their own beside the absorbed effects.
+
+    Args:
+        columns: Shape (n, k), weighted, with group effects taken out.
+        norms: Shape (k,), their weighted norms as given.
+    """
     size = np.linalg.norm(columns, axis=0)
     live = np.flatnonzero(size > COLLINEAR * norms)
     if live.size == 0:
-        return live
-    triangle, order = linalg.qr(columns[:, live] / size[live], mode="r", pivoting=True)
+        return np.empty((len(columns), 0))
+    basis, triangle, _ = linalg.qr(columns[:, live] / size[live], mode="economic", pivoting=True)
     own = np.abs(np.diag(triangle)) > COLLINEAR
-    return np.sort(live[order[: own.size][own]])
-
-
-def _require_variation(score: NDArray[np.float64], others: NDArray[np.float64], norm: float) -> None:
-    left = score - others @ linalg.lstsq(others, score, lapack_driver="gelsy")[0] if others.shape[1] else score
-    if not np.linalg.norm(left) > COLLINEAR * norm:
-        raise FitError("The score does not vary once the adjustments are taken out.")
+    return np.asarray(basis[:, : own.size][:, own])
 
 
 def within(values: NDArray[np.float64], group: pd.Series, weight: NDArray[np.float64]) -> NDArray[np.float64]:
