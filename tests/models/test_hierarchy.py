@@ -70,6 +70,31 @@ def test_agrees_with_quadrature(pooled: Hierarchy) -> None:
 
 
 @pytest.mark.slow
+def test_agrees_with_the_closed_form() -> None:
+    """Five segments on the scale of shares of money: the sampler and the grid of spreads say the same."""
+    estimate = np.array([0.031, 0.012, 0.045, 0.060, 0.150])
+    error = np.array([0.010, 0.012, 0.015, 0.030, 0.080])
+    sampled = pool_effects(
+        estimate, error**2, list("abcde"), prior_mean=0.03, prior_sd=0.05, group_sd=0.02, draws=2000, rng=3
+    )
+    closed = pool(
+        estimate,
+        error**2,
+        gamma_mean=[0.03],
+        gamma_covariance=[[0.05**2]],
+        tau_scale=0.02,
+        n=4000,
+        rng=3,
+    )
+    sd = np.sqrt(np.diag(closed.covariance))
+    noise = sd / np.sqrt(sampled.sampled.ess)
+    assert (np.abs(sampled.effects.mean(0) - closed.mean) < 4 * noise).all()
+    np.testing.assert_allclose(sampled.effects.std(0), sd, rtol=0.08)
+    assert abs(sampled.between_groups.mean() - closed.tau_mean) < 0.1 * closed.tau_mean
+    assert closed.mean[-1] < 0.5 * estimate[-1]
+
+
+@pytest.mark.slow
 def test_a_segment_with_few_customers_is_drawn_to_the_mean_more(pooled: Hierarchy) -> None:
     assert (np.diff(pooled.shrinkage) > 0).all()
     assert ((pooled.shrinkage > 0) & (pooled.shrinkage < 1)).all()
