@@ -16,6 +16,9 @@ from rox.run import Run, run_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
+QUICK = {"02_nps_to_aum": {"SPECIFICATIONS": False}}
+"""The specification curve takes as long as everything else; the main job draws it."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,7 +36,7 @@ def bank(folder: Path, root: Path) -> Path:
 def stopped(bank: Path, folder: Path) -> str:
     """A first run whose third notebook fails."""
     with pytest.raises(rox.RunError) as caught:
-        run_study(bank, folder, values={"03_churn": {"SCORE": "nonsense"}})
+        run_study(bank, folder, values={**QUICK, "03_churn": {"SCORE": "nonsense"}})
     return str(caught.value)
 
 
@@ -46,7 +49,7 @@ def said() -> list[str]:
 def run(bank: Path, folder: Path, stopped: str, said: list[str]) -> Run:
     """The second run, which makes up for what is missing."""
     assert stopped
-    return run_study(bank, folder, say=said.append)
+    return run_study(bank, folder, values=QUICK, say=said.append)
 
 
 def test_a_run_that_stops_says_why_in_words(stopped: str, folder: Path) -> None:
@@ -77,7 +80,7 @@ def test_everything_is_left_behind(run: Run) -> None:
 
 def test_an_unchanged_run_keeps_everything(run: Run, bank: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
-    again = run_study(bank, run.folder)
+    again = run_study(bank, run.folder, values=QUICK)
     assert set(again.seconds.values()) == {0.0}
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

@@ -79,6 +79,8 @@ class RolloutSlope:
         cap: Largest ratio to the own baseline that counts.
         leads: Months before the start whose effect on money must be zero.
         control: Places a start is compared with.
+        only_through_experience: Whether those who ask declare that the initiative moves money through experience
+            alone. No data show it, so without the declaration the grade is D at best.
         prior_between_segments: Spread of the share of money per point between segments of the same wealth.
         prior_by_money: Spread of its slope on log money.
         draws: Number of draws.
@@ -91,6 +93,7 @@ class RolloutSlope:
     cap: float = 3.0
     leads: int = 6
     control: Control = "not_yet_treated"
+    only_through_experience: bool = False
     prior_between_segments: float = 0.03
     prior_by_money: float = 0.05
     draws: int = 4000
@@ -112,6 +115,12 @@ class RolloutSlope:
             faults.append(f"control is {self.control!r}; needed: one of {', '.join(CONTROLS)}")
         if faults:
             raise FitError("This question cannot be asked.", faults)
+
+    def _exclusion(self, initiative: str) -> Check:
+        """Say that the one path from initiative to money is assumed (ROX-I12), and by whom (ROX-I19)."""
+        if self.only_through_experience:
+            return Check(code="ROX-I19", verdict=Verdict.NOTE, values={"initiative": initiative})
+        return Check(code="ROX-I12", verdict=Verdict.DEMOTE, values={"initiative": initiative}, to_grade=Grade.D)
 
     @property
     def horizon(self) -> int:
@@ -154,7 +163,7 @@ class RolloutSlope:
             *design_checks(found, self.leads),
             few_places_check(places, found.df),
             strength_check(slope, found, data.study.currency),
-            Check(code="ROX-I12", verdict=Verdict.NOTE, values={"initiative": cohort.initiative}),
+            self._exclusion(cohort.initiative),
             at_once_check(found, self.horizon),
             readings_check(found, data.study.currency, rivals),
             *answers_checks(found, answers, window=self.window, control=self.control),

@@ -126,7 +126,7 @@ def stages(data: Linked) -> tuple[Rollout, RolloutATT, CohortAnswers]:
 
 
 def slope(**choices: Any) -> RolloutSlope:
-    return RolloutSlope(window=WINDOW, draws=1000, **choices)
+    return RolloutSlope(window=WINDOW, draws=1000, **{"only_through_experience": True, **choices})
 
 
 def check(effect: Effect, code: str) -> Verdict:
@@ -177,9 +177,18 @@ def test_the_effect_says_what_it_is(effect: Effect, data: Linked) -> None:
     for each in effect.checks:
         assert each.sentence("en")
         assert each.sentence("zh")
-    assert {"ROX-I11", "ROX-I12", "ROX-I13", "ROX-I14", "ROX-I15", "ROX-I16", "ROX-I17", "ROX-I18"} <= {
+    assert {"ROX-I11", "ROX-I13", "ROX-I14", "ROX-I15", "ROX-I16", "ROX-I17", "ROX-I18"} <= {
         each.code for each in effect.checks
     }
+
+
+def test_without_a_declaration_of_the_one_path_the_grade_is_low(data: Linked, effect: Effect) -> None:
+    """The numbers are the same; what nobody vouches for is not called an effect."""
+    plain = slope(only_through_experience=False).fit(data, rng=1)
+    assert check(plain, "ROX-I12") is Verdict.DEMOTE
+    assert plain.grade is Grade.D
+    assert check(effect, "ROX-I19") is Verdict.NOTE
+    assert effect.grade is Grade.B
 
 
 def test_it_is_saved_without_its_model(effect: Effect, tmp_path: Path) -> None:
