@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rox.core.cells import Cells
+from rox.core.census import Census
 from rox.core.check import Check
 from rox.core.derived import Maker
 from rox.core.errors import DataError
@@ -252,6 +253,58 @@ class Linked:
             DataError: A link without answers, or means that lack a month in which somebody answered.
         """
         found: Linked = self._views().calibrated(self, parts)
+        return found
+
+    def around(self, months: Sequence[int], *, age: int) -> Any:
+        """Put the money around each answer beside it, for ``fetch``: only the months of those who answered are touched.
+
+        Args:
+            months: Months from the answer, below 0 for before it, whose money is wanted.
+            age: Months from the answer to the row that stands for it.
+
+        Returns:
+            An engine table with a row for every row of the panel whose ``score_age`` is ``age`` (every row with a score
+            where the money stands beside the answers): its columns, ``answered`` (month of the answer), and for each of
+            the months a column named by :func:`rox.core.views.money_column`: the customer's outcome, missing where the
+            panel has no such month; of several amounts of a month the smallest.
+
+        Raises:
+            DataError: The panel has columns of these names.
+        """
+        return self._views().around(self, months, age=age)
+
+    def census(self, *, caps: Mapping[str, float] | None = None) -> Census:
+        """Count the panel's customers by segment, what they hold and how many left, and what is wrong with its rows.
+
+        Sums are of whole numbers, so that they are the same in every run and on every engine.
+
+        Args:
+            caps: By segment, the amount above which money counts as that amount.
+        """
+        return self._views().census(self, caps or {})
+
+    def responding(self, *, bands: int = 5) -> pd.DataFrame:
+        """Count who answered, in the months after which answers were given, by what was known before.
+
+        Args:
+            bands: How many bands of equal size, numbered from 0, −1 where unknown.
+
+        Returns:
+            One row per cell: ``segment``; band of ``money`` before the month, within segment and month; band of
+            ``tenure``, within segment; whether money had been ``rising`` over a quarter (1, 0, 2 if unknown);
+            ``score`` of those who answered, missing for those who did not; ``n``, customer-months; ``weight``, theirs.
+        """
+        return self._views().responding(self, bands)
+
+    def weighted(self, weights: pd.DataFrame, *, bands: int = 5, name: str = "response_weight") -> Linked:
+        """Add a column of weights to the panel: on the rows of an answer the weight of its cell, elsewhere 1.
+
+        Args:
+            weights: ``weight`` by the cells of :meth:`responding` that have a score.
+            bands: As there.
+            name: Of the column.
+        """
+        found: Linked = self._views().weighted(self, weights, bands=bands, name=name)
         return found
 
     def leak_report(self) -> LeakReport:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import pandas as pd
+
+from rox.core.census import Census
 from rox.core.leaks import LeakReport
 from rox.core.score_parts import ScoreParts
 
 Clock = Literal["tenure", "calendar"]
 RowsPer = Literal["month", "answer"]
+
+
+def money_column(months: int) -> str:
+    """Name the column with the money of a month relative to an answer, below 0 before it.
+
+    Example:
+        >>> money_column(-12), money_column(3)
+        ('money_m12', 'money_p3')
+    """
+    return f"money_{'m' if months < 0 else 'p'}{abs(months)}"
 
 
 class Views(Protocol):
@@ -25,6 +39,18 @@ class Views(Protocol):
 
     def calibrated(self, data: Any, parts: ScoreParts) -> Any:
         """Add readings of experience to the panel."""
+
+    def around(self, data: Any, months: Sequence[int], *, age: int) -> Any:
+        """Put the money around each answer beside it."""
+
+    def census(self, data: Any, caps: Mapping[str, float]) -> Census:
+        """Count the panel's customers by segment, and what is wrong with its rows."""
+
+    def responding(self, data: Any, bands: int) -> pd.DataFrame:
+        """Count who answered by what was known before."""
+
+    def weighted(self, data: Any, weights: pd.DataFrame, *, bands: int, name: str) -> Any:
+        """Add a weight to the rows of an answer."""
 
     def leak_report(self, data: Any) -> LeakReport:
         """Search the panel for rows that use the future."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,11 +11,14 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from rox.core.case import EVERYONE
+from rox.core.census import Census
 from rox.core.errors import DataError
 from rox.core.leaks import LeakReport
 from rox.core.linked import Linked
 from rox.core.score_parts import ScoreParts
 from rox.core.views import Clock, RowsPer
+from rox.linking.around import around
+from rox.linking.census import census
 from rox.linking.choices import Choices
 from rox.linking.columns import minor_units
 from rox.linking.engine import connect
@@ -23,6 +27,7 @@ from rox.linking.leaks import leak_report_of
 from rox.linking.linkage import Linkage, keep_frame
 from rox.linking.people import PERSON
 from rox.linking.readings import calibrated_panel, with_readings
+from rox.linking.responding import responding, weighted_frame, weighted_table
 from rox.linking.tables import Tables
 from rox.linking.units import units_of
 from rox.linking.windows import windows_of
@@ -65,6 +70,24 @@ class TableViews:
     def calibrated(self, data: Linked, parts: ScoreParts) -> Linked:
         """See :meth:`rox.core.linked.Linked.calibrated`."""
         return with_readings(data, parts, calibrated_panel(data, self._linkage(data), parts))
+
+    def around(self, data: Linked, months: Sequence[int], *, age: int) -> Any:
+        """See :meth:`rox.core.linked.Linked.around`."""
+        return around(data, months, age=age)
+
+    def census(self, data: Linked, caps: Mapping[str, float]) -> Census:
+        """See :meth:`rox.core.linked.Linked.census`."""
+        return census(data, caps)
+
+    def responding(self, data: Linked, bands: int) -> pd.DataFrame:
+        """See :meth:`rox.core.linked.Linked.responding`."""
+        return responding(data, bands)
+
+    def weighted(self, data: Linked, weights: pd.DataFrame, *, bands: int, name: str) -> Linked:
+        """See :meth:`rox.core.linked.Linked.weighted`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return weighted_frame(data, weights, bands=bands, name=name)
+        return weighted_table(data, self.tables.engine, weights, bands=bands, name=name)
 
     def leak_report(self, data: Linked) -> LeakReport:
         """See :meth:`rox.core.linked.Linked.leak_report`."""
@@ -125,6 +148,22 @@ class FrameViews:
         panel = linkage.engine.fetch(calibrated_panel(data, linkage, parts))
         panel = panel.sort_values(["customer", "month"], kind="stable", ignore_index=True)
         return with_readings(data, parts, panel)
+
+    def around(self, data: Linked, months: Sequence[int], *, age: int) -> Any:
+        """See :meth:`rox.core.linked.Linked.around`."""
+        return around(data, months, age=age)
+
+    def census(self, data: Linked, caps: Mapping[str, float]) -> Census:
+        """See :meth:`rox.core.linked.Linked.census`."""
+        return census(data, caps)
+
+    def responding(self, data: Linked, bands: int) -> pd.DataFrame:
+        """See :meth:`rox.core.linked.Linked.responding`."""
+        return responding(data, bands)
+
+    def weighted(self, data: Linked, weights: pd.DataFrame, *, bands: int, name: str) -> Linked:
+        """See :meth:`rox.core.linked.Linked.weighted`."""
+        return weighted_frame(data, weights, bands=bands, name=name)
 
     def leak_report(self, data: Linked) -> LeakReport:
         """See :meth:`rox.core.linked.Linked.leak_report`."""

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict
 from rox.core.errors import FitError
+from rox.models.answers import RESPONSE_WEIGHT
 from rox.models.phrases import amount
 from rox.models.slope import Slope
 from rox.numerics.tails import FEWEST, hill
@@ -132,11 +134,23 @@ def demoted_to(grade: Grade, code: str, fails: bool, values: Mapping[str, str | 
 
 
 def who_answered(panel: pd.DataFrame, rows: pd.DataFrame) -> Check:
-    """Say for how many of the company's customers the answers speak (ROX-A07)."""
+    """Say for how many of the company's customers the answers speak, from the whole panel (ROX-A07)."""
     customers = panel.drop_duplicates("customer").set_index("customer")["weight"]
-    answered = rows["customer"].unique()
-    share = float(customers.loc[answered].sum() / customers.sum())
-    values = {"answers": len(rows), "customers": len(answered), "share": 100 * share}
+    return _speaking(rows, float(customers.loc[rows["customer"].unique()].sum() / customers.sum()))
+
+
+def answering_share(people: Census, rows: pd.DataFrame) -> Check:
+    """Say for how many of the company's customers the answers speak, from a panel that was counted (ROX-A07).
+
+    A customer counts with the weight beside the first of the answers, before any weighting for response.
+    """
+    first = rows.drop_duplicates("customer")
+    weight = first["weight"] / first[RESPONSE_WEIGHT] if RESPONSE_WEIGHT in first else first["weight"]
+    return _speaking(rows, float(weight.sum() / people.segments["ever"].sum()))
+
+
+def _speaking(rows: pd.DataFrame, share: float) -> Check:
+    values = {"answers": len(rows), "customers": rows["customer"].nunique(), "share": 100 * share}
     return Check(code="ROX-A07", verdict=Verdict.NOTE, values=values)
 
 

@@ -15,7 +15,7 @@ from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
 from rox.core.units import MONEY, Dose
-from rox.models.answers import answer_rows
+from rox.models.answers import USUAL, answer_rows
 from rox.models.evidence import demoted_to
 from rox.models.hidden_causes import Regression, benchmarks, hidden_cause_check, oster_check, regression
 from rox.models.lead_lag import LeadLag
@@ -143,10 +143,10 @@ def _of_levels(model: ScoreGap | PanelFE, data: Linked, effect: Effect) -> Regre
 
 def _later_growth(model: LeadLag, data: Linked, effect: Effect) -> Regression:
     """Set the growth of money after the answer beside the answer."""
-    answers = answer_rows(data, age=1, controls=())
+    answers = answer_rows(data, age=1, controls=(), offsets=(*USUAL, model.horizon))
     rows = answers.rows[answers.rows["segment"].isin(effect.groups)]
     own = replace(answers, rows=rows)
-    now, later = own.outcome_at(rows["answered"]), own.outcome_at(rows["answered"] + model.horizon)
+    now, later = own.outcome_at(0), own.outcome_at(model.horizon)
     growth = np.log(later.where(later > 0)) - np.log(now.where(now > 0))
     absorb = rows["segment"].astype(str) + rows["month"].astype(str)
     return regression(answers, rows, outcome=growth.clip(-CAP, CAP), controls=(), absorb=absorb)

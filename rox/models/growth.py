@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,16 @@ class GrowthSums:
         )
 
 
+def ends_of(places: Sequence[int] | NDArray[np.int64]) -> tuple[int, ...]:
+    """Return the months from the answer at which some quarters begin and end.
+
+    Example:
+        >>> ends_of([0, 1])
+        (-3, 0, 3)
+    """
+    return tuple(sorted({QUARTER * (int(place) - back) for place in places for back in (0, 1)}))
+
+
 def growth_after_answers(
     answers: Answers, rows: pd.DataFrame, groups: Sequence[str], places: NDArray[np.int64], *, cap: float
 ) -> GrowthSums:
@@ -71,14 +81,14 @@ def growth_after_answers(
     of that quarter, since leaving is counted by its own model.
 
     Args:
-        answers: For money in other months.
+        answers: With the money of the months at which the quarters begin and end (``ends_of``).
         rows: The answers used.
         groups: Their segments.
         places: Quarters.
         cap: Largest log growth of a quarter; more is cut.
     """
     rows = rows[rows["segment"].isin(groups)]
-    own = Answers(rows=rows, panel=answers.panel, steps=answers.steps, horizon=answers.horizon)
+    own = replace(answers, rows=rows)
     segment = pd.Categorical(rows["segment"].astype(str), categories=list(groups)).codes
     bucket = (rows["customer"] % BUCKETS).to_numpy()
     sums, used = np.zeros((BUCKETS, 2, len(groups), len(places))), np.zeros(len(rows), bool)
@@ -87,7 +97,7 @@ def growth_after_answers(
 
     def log_money(months: int) -> Floats:
         if months not in held:
-            money = own.outcome_at(rows["answered"] + months).to_numpy()
+            money = own.outcome_at(months).to_numpy(dtype=float)
             held[months] = np.log(np.where(money > 0, money, np.nan))
         return held[months]
 

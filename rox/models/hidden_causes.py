@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from rox.core.check import Check, Grade, Verdict
-from rox.models.answers import Answers, control_columns
+from rox.models.answers import PAST, Answers, control_columns
 from rox.models.evidence import demoted_to
 from rox.models.slope import COLLINEAR, within
 from rox.numerics.oster import oster_bias_adjusted, oster_delta
@@ -19,8 +19,6 @@ from rox.numerics.sensitivity import Benchmark, multiple_that_removes, robustnes
 
 Floats = NDArray[np.float64]
 
-PAST = (12, 9, 6, 3)
-"""Months before the answer at which earlier money is read: the longest that half of the answers have."""
 ROOM = 1.3
 """Oster's bound: all causes together explain at most so many times what the seen ones do."""
 FEWEST = 50
@@ -78,18 +76,17 @@ def regression(
     """Set an outcome and the score beside what was known before the answer.
 
     Args:
-        answers: For money in other months.
+        answers: With the money of the usual months before them.
         rows: Answers.
         outcome: Shape (n,), relative to the segment's money so that one slope serves all segments; missing allowed.
         controls: Columns that the slope holds equal.
         absorb: Shape (n,), labels of the group effects.
         always: Further columns held equal, shape (n, k), that are no cause by themselves.
     """
-    own = Answers(rows=rows, panel=answers.panel, steps=answers.steps, horizon=answers.horizon)
     blocks = {name: control_columns(rows, [name]).to_numpy(dtype=float) for name in controls}
     if always is not None and always.shape[1]:
         blocks[""] = always
-    beside, there = _known_before(own, rows)
+    beside, there = _known_before(replace(answers, rows=rows), rows)
     keep = (outcome.notna() & there).to_numpy()
     root = np.sqrt((rows["weight"] / rows["weight"].mean()).to_numpy(dtype=float))[keep]
     labels = absorb[keep]
@@ -109,9 +106,9 @@ def regression(
 def _known_before(answers: Answers, rows: pd.DataFrame) -> tuple[dict[str, pd.Series], pd.Series]:
     """Return money and its growth before the answer, and for which rows they are known; nothing if for too few."""
     base = rows.groupby("segment")["outcome"].transform("mean")
-    now = answers.outcome_at(rows["answered"] - 1)
+    now = answers.outcome_at(-1)
     for months in PAST:
-        before = answers.outcome_at(rows["answered"] - months)
+        before = answers.outcome_at(-months)
         middle = (now.abs() + before.abs()) / 2
         growth = (now - before) / middle.where(middle > 0, 1.0)
         there = now.notna() & before.notna()

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.case import EVERYONE
+from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.effect import Effect
 from rox.core.errors import FitError
@@ -19,8 +20,8 @@ from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.answers import Answers, answer_rows, counts_of, outcome_unit
 from rox.models.churn_cox import ChurnCox
-from rox.models.evidence import Segments, demoted_to, rival_table, usable_segments, who_answered
-from rox.models.growth import FEWEST, GrowthSums, growth_after_answers
+from rox.models.evidence import Segments, answering_share, demoted_to, rival_table, usable_segments
+from rox.models.growth import FEWEST, GrowthSums, ends_of, growth_after_answers
 from rox.models.phrases import amount, p_value
 from rox.models.population import Population, shown
 from rox.models.reliability import Reliability, answer_reliability
@@ -89,9 +90,9 @@ class LeadLag:
         """
         generator = np.random.default_rng(rng)
         self._require_choices(data)
-        answers = answer_rows(data, age=1, controls=())
-        segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
         places = np.arange(1 - self.before, self.leads + 1)
+        answers = answer_rows(data, age=1, controls=(), offsets=ends_of(places))
+        segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
         segments, growth = self._dense(answers, segments, places)
         rows, people = people_of(answers, segments)
         noise = _passing(rows, generator)
@@ -113,7 +114,7 @@ class LeadLag:
             _at_the_edge(profile),
             _precision(draws @ people.shares, outcome_unit(data)[1]),
             *churn_checks,
-            who_answered(answers.panel, rows),
+            answering_share(answers.people, rows),
             *units_check(units, data.study.currency),
         )
         tables = {
@@ -218,7 +219,7 @@ class LeadLag:
         self, data: Linked, people: Population, answers: Answers, rng: np.random.Generator
     ) -> tuple[tuple[Floats, Floats], tuple[Check, ...]]:
         """Draw the share of money kept from leaving without and with one more point; shapes (g,) and (draw, g)."""
-        hazard = _money_hazard(answers.panel, people.groups)
+        hazard = _money_hazard(answers.people, people.groups)
         stay = np.exp(-self.horizon * hazard)
         if not (hazard > 0).any():
             note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": "score.kept.none"})
@@ -302,16 +303,13 @@ def _pooled(estimate: Floats, covariance: Floats, base: Floats, size: int, rng: 
     )
 
 
-def _money_hazard(panel: pd.DataFrame, groups: Sequence[str]) -> Floats:
+def _money_hazard(people: Census, groups: Sequence[str]) -> Floats:
     """Return the share of a segment's money that leaves by choice in a month, shape (g,).
 
     Leavers hold less than others, so their money and not their number is counted.
     """
-    money = (panel["outcome"] * panel["weight"]).groupby(panel["segment"]).sum()
-    final = panel.drop_duplicates("customer", keep="last")
-    gone = final[final["voluntary"] & (final["exit_month"] <= panel["month"].max())]
-    lost = (gone["outcome"] * gone["weight"]).groupby(gone["segment"]).sum()
-    hazard: pd.Series = (lost.reindex(list(groups)).fillna(0.0) / money.reindex(list(groups))).clip(lower=0.0)
+    table = people.segments.reindex(list(groups))
+    hazard: pd.Series = (table["money_left"].fillna(0.0) / table["money_months"]).clip(lower=0.0)
     return hazard.to_numpy(dtype=float)
 
 

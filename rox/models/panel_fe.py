@@ -17,6 +17,7 @@ from rox.core.estimand import Question
 from rox.core.linked import Linked, Step
 from rox.models.answers import Answers, answer_rows, control_columns
 from rox.models.evidence import (
+    answering_share,
     demoted_to,
     influence_check,
     overall,
@@ -24,7 +25,6 @@ from rox.models.evidence import (
     rest,
     rival_table,
     usable_segments,
-    who_answered,
 )
 from rox.models.phrases import p_value
 from rox.models.population import Population
@@ -79,7 +79,7 @@ class PanelFE:
             FitError: Choices that do not fit the data, or too few customers who answered twice.
         """
         generator = np.random.default_rng(rng)
-        answers = answer_rows(data, age=self.age, controls=self.controls)
+        answers = answer_rows(data, age=self.age, controls=self.controls, offsets=())
         several = repeated(answers.rows)
         if several["score"].groupby(several["customer"]).nunique().le(1).all():
             raise FitError(
@@ -99,7 +99,7 @@ class PanelFE:
             _noise_check(answers.rows, rows, generator),
             influence_check(fits, people.shares, lambda name, out: within_slope(rest(rows, name, out), self.controls)),
             power_check(fits),
-            who_answered(answers.panel, rows),
+            answering_share(answers.people, rows),
             *units_check(point.units, data.study.currency),
         )
         return score_effect(

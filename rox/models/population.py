@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rox.core.census import Census
 from rox.core.errors import FitError
 from rox.core.linked import month_label
 
@@ -31,7 +32,7 @@ class Population:
 
 
 def population(panel: pd.DataFrame, groups: Sequence[str]) -> Population:
-    """Describe the customers behind some segments.
+    """Describe the customers behind some segments, from the whole panel.
 
     Customers and money are those of the last month. The exit hazard is voluntary exits over customer-months of the
     whole panel, both weighted; it is missing when no exit is recorded at all.
@@ -42,20 +43,35 @@ def population(panel: pd.DataFrame, groups: Sequence[str]) -> Population:
     last = int(panel["month"].max())
     now = panel[panel["month"] == last]
     now = now.assign(money=now["outcome"] * now["weight"]).groupby("segment")[["weight", "money"]].sum()
-    now = now.reindex(list(groups)).fillna(0.0)
-    if not now["weight"].sum() > 0:
+    return _described(now["weight"], now["money"], exit_hazard(panel), groups, last)
+
+
+def population_of(people: Census, groups: Sequence[str]) -> Population:
+    """Describe the customers behind some segments, as :func:`population` does, from a panel that was counted.
+
+    Raises:
+        FitError: None of the segments has a customer in the last month.
+    """
+    table = people.segments
+    hazard = table["exits"] / table["months"] if people.records_exits else table["months"] * np.nan
+    return _described(table["customers"], table["money"], hazard, groups, people.last)
+
+
+def _described(
+    customers: pd.Series, money: pd.Series, hazard: pd.Series, groups: Sequence[str], last: int
+) -> Population:
+    customers, money = (each.reindex(list(groups)).fillna(0.0) for each in (customers, money))
+    if not customers.sum() > 0:
         raise FitError(
             f"No customer of {list(groups)} is left in {month_label(last)}, so nobody's effect can be stated."
         )
     with np.errstate(invalid="ignore"):
-        money = now["money"] / now["weight"]
-    baseline = pd.DataFrame(
-        {"customers": now["weight"], "money": money, "exit_hazard": exit_hazard(panel).reindex(list(groups))}
-    )
+        mean = money / customers
+    baseline = pd.DataFrame({"customers": customers, "money": mean, "exit_hazard": hazard.reindex(list(groups))})
     baseline.index = pd.Index(list(groups), name="group")
     return Population(
         groups=tuple(groups),
-        shares=(now["weight"] / now["weight"].sum()).to_numpy(dtype=float),
+        shares=(customers / customers.sum()).to_numpy(dtype=float),
         baseline=baseline,
         month=month_label(last),
     )

@@ -18,7 +18,7 @@ from rox.core.units import Dose
 from rox.core.words import say
 from rox.models.answers import Answers, counts_of, outcome_unit
 from rox.models.evidence import Segments
-from rox.models.population import Population, population, shown
+from rox.models.population import Population, population_of, shown
 from rox.models.shift import category_shifts, unit_table
 from rox.models.slope import Slope, coefficient_table
 
@@ -75,7 +75,7 @@ def per_point(
 def people_of(answers: Answers, segments: Segments) -> tuple[pd.DataFrame, Population]:
     """Return the answers of the segments that can be estimated, and the company's customers in them."""
     rows = answers.rows[answers.rows["segment"].isin(segments.kept)]
-    return rows, population(answers.panel, segments.kept)
+    return rows, population_of(answers.people, segments.kept)
 
 
 def score_effect(
@@ -99,7 +99,7 @@ def score_effect(
         name: Short name; its population and treatment stand in the catalogue under it.
         question: What it answers.
         data: The linked panel.
-        answers: Panel and trail.
+        answers: Horizon and trail.
         rows: The answers used.
         point: Slopes and draws.
         segments: For the tail index of money.

@@ -15,8 +15,10 @@ from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
-from rox.models.answers import Answers, answer_rows, control_columns, outcome_unit, root_tenure
+from rox.core.views import money_column
+from rox.models.answers import PAST, USUAL, Answers, answer_rows, control_columns, outcome_unit, root_tenure
 from rox.models.evidence import (
+    answering_share,
     demoted_to,
     influence_check,
     overall,
@@ -24,7 +26,6 @@ from rox.models.evidence import (
     rest,
     rival_table,
     usable_segments,
-    who_answered,
 )
 from rox.models.measurement import without_noise
 from rox.models.phrases import p_value
@@ -37,8 +38,6 @@ POOLED_RATIO = 1.5
 """Pooled over within: from here on most of the pooled number is who the customers are."""
 PLACEBO_RATIO, PLACEBO_P = 0.25, 0.01
 """The growth before the answer may be at most this share of the main estimate, and not this clearly there."""
-PAST = (12, 9, 6, 3)
-"""Months of growth before the answer that the placebo looks at: the longest that half of the answers have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ class ScoreGap:
             FitError: Choices that do not fit the data, or no segment that can be estimated.
         """
         controls = tuple(data.controls if self.controls is None else self.controls)
-        answers = self._capped(answer_rows(data, age=self.age, controls=controls))
+        answers = self._capped(data, answer_rows(data, age=self.age, controls=controls))
         segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
         rows, people = people_of(answers, segments)
         design = _Design(controls=controls, unit_effects=self.unit_effects)
@@ -110,7 +109,7 @@ class ScoreGap:
             noise_check,
             influence_check(fits, people.shares, lambda name, out: design.segment(rest(rows, name, out))),
             power_check(fits),
-            who_answered(answers.panel, rows),
+            answering_share(answers.people, rows),
             *units_check(point.units, data.study.currency),
         )
         return score_effect(
@@ -127,7 +126,7 @@ class ScoreGap:
             capped=bool(self.caps),
         )
 
-    def _capped(self, answers: Answers) -> Answers:
+    def _capped(self, data: Linked, answers: Answers) -> Answers:
         if not self.caps:
             return answers
         known = sorted(answers.rows["segment"].astype(str).unique())
@@ -139,11 +138,10 @@ class ScoreGap:
         ]
         if faults:
             raise FitError("These choices do not fit the linked data.", sorted(faults))
-        rows, panel = (
-            frame.assign(outcome=frame["outcome"].clip(upper=frame["segment"].map(self.caps).fillna(np.inf)))
-            for frame in (answers.rows, answers.panel)
-        )
-        return replace(answers, rows=rows, panel=panel)
+        cap = answers.rows["segment"].map(self.caps).astype(float).fillna(np.inf)
+        money = ["outcome", *map(money_column, USUAL)]
+        capped = {name: answers.rows[name].clip(upper=cap) for name in money}
+        return replace(answers, rows=answers.rows.assign(**capped), people=data.census(caps=self.caps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +247,9 @@ def _past_check(answers: Answers, people: Population, fits: Mapping[str, Slope],
 
 def _with_past(answers: Answers) -> tuple[pd.DataFrame, int]:
     """Add money growth and its rate over the longest past that half of the answers have; 0 months if none has."""
-    now = answers.outcome_at(answers.rows["answered"])
+    now = answers.outcome_at(0)
     for months in PAST:
-        before = answers.outcome_at(answers.rows["answered"] - months)
+        before = answers.outcome_at(-months)
         known = now.notna() & before.notna()
         if known.mean() >= 0.5:
             middle = (now.abs() + before.abs()) / 2
