@@ -18,7 +18,7 @@ from rox.models.answers import answer_rows, outcome_unit
 from rox.models.evidence import usable_segments
 from rox.models.growth_cells import PARTS, fit_segments, growth_cells
 from rox.models.phrases import amount
-from rox.models.population import Population, population, shown
+from rox.models.population import Population, population_of, shown
 from rox.models.reliability import answer_reliability
 from rox.numerics.jackknife import Jackknife, jackknife
 
@@ -117,14 +117,14 @@ def growth_readings(
     """
     names = tuple(data.controls if controls is None else controls)
     _require_choices(data, horizon, cap)
-    answers = answer_rows(data, age=data.lag, controls=names)
+    answers = answer_rows(data, age=data.lag, controls=names, offsets=())
     rows = answers.rows[answers.rows["outcome"] > 0]
     noise = answer_reliability(answers.rows, np.random.default_rng(rng))
-    numeric = [name for name in names if pd.api.types.is_numeric_dtype(answers.panel[name])]
-    cells = growth_cells(data, horizon, int(answers.panel["month"].max()), cap, names, numeric)
+    numeric = [name for name in names if pd.api.types.is_numeric_dtype(answers.rows[name])]
+    cells = growth_cells(data, horizon, answers.people.last, cap, names, numeric)
     segments = usable_segments(rows, min_cell=data.study.about.min_cell)
     kept, thin = _followed(cells, segments.kept)
-    people = population(answers.panel, kept)
+    people = population_of(answers.people, kept)
     found = fit_segments(cells, kept, [f"control_{name}" for name in names])
     spread = (0.0, np.inf) if noise is None else (float(noise.parts[0, 3]), float(noise.parts[1:, 3].std(ddof=1)))
     table, reliable = _table(found, people, *spread, is_known=noise is not None)

@@ -274,10 +274,10 @@ def questions(effects: Sequence[Effect], ax: Axes, *, language: Language = "en")
         columns=["middle", "low", "high"],
     )
     shape = estimates.form_of(effects[0], language, rows)
-    for place, row in rows.iterrows():
+    for place, (_, row) in enumerate(rows.iterrows()):
         ax.plot([row["low"], row["high"]], [place, place], color=GAIN, linewidth=2.2, solid_capstyle="butt")
         ax.plot([row["middle"]], [place], "o", color=GAIN, markersize=6)
-        _beside(ax, row["high"], int(str(place)), shape.number(row["middle"]))
+        _beside(ax, row["high"], place, shape.number(row["middle"]))
     _room_at_the_right(ax, rows["low"].to_numpy(), rows["high"].to_numpy())
     _rows(ax, [f"{estimates.effect_name(effect.name, language)} ({effect.grade})" for effect in effects])
     first = effects[0].estimand
