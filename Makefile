@@ -48,7 +48,8 @@ validation: $(VENV)/.done
 	--jobs 2 --out out/validation --document docs/validation.md
 
 calibration: $(VENV)/.done
-	$(BIN)/rox validate --presets mixed --replications 30 --customers 10000 --seed 501 --jobs 2 \
+	$(BIN)/rox validate --estimators gap panel lead_lag rollout_slope churn uplift \
+	--presets mixed --replications 30 --customers 10000 --seed 501 --jobs 2 \
 	--out out/calibration --calibrate out/calibration
 	cp out/calibration/bias_layers.toml rox/core/
 	cp out/calibration/calibration.csv out/calibration/calibration.md docs/

@@ -57,7 +57,10 @@ _HOMES = {
     "LeadLag": "rox.models.lead_lag",
     "Trajectories": "rox.models.trajectories",
     "ChurnCox": "rox.models.churn_cox",
+    "ChurnAFT": "rox.models.churn_aft",
+    "RetentionForecast": "rox.models.retention_forecast",
     "falsify": "rox.models.falsify",
+    "leaving": "rox.models.leaving",
     "growth_readings": "rox.models.growth_readings",
     "RolloutSlope": "rox.models.rollout_slope",
     "StaggeredUplift": "rox.models.staggered_uplift",
@@ -117,11 +120,14 @@ if TYPE_CHECKING:
     from rox.linking.within import panel_regression as panel_regression
     from rox.linking.within_write import write_layout as write_layout
     from rox.metrics.overview import experience as experience
+    from rox.models.churn_aft import ChurnAFT as ChurnAFT
     from rox.models.churn_cox import ChurnCox as ChurnCox
     from rox.models.falsify import falsify as falsify
     from rox.models.growth_readings import growth_readings as growth_readings
     from rox.models.lead_lag import LeadLag as LeadLag
+    from rox.models.leaving import leaving as leaving
     from rox.models.panel_fe import PanelFE as PanelFE
+    from rox.models.retention_forecast import RetentionForecast as RetentionForecast
     from rox.models.rollout_slope import RolloutSlope as RolloutSlope
     from rox.models.score_gap import ScoreGap as ScoreGap
     from rox.models.staggered_uplift import StaggeredUplift as StaggeredUplift

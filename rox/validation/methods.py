@@ -12,6 +12,7 @@ from rox.models.panel_fe import PanelFE
 from rox.models.rollout_slope import RolloutSlope
 from rox.models.score_gap import ScoreGap
 from rox.models.staggered_uplift import StaggeredUplift
+from rox.models.trajectories import Trajectories
 from rox.testing.invariance import Estimator
 from rox.validation import rivals
 from rox.validation.truths import Target
@@ -68,6 +69,13 @@ ESTIMATORS = (
         targets=(Target.SUSTAINED,),
         estimator=LeadLag(),
         alarms=("ROX-A12", "ROX-A13", "ROX-A17"),
+    ),
+    # Money that was rising or falling before the answers.
+    Method(
+        name="trajectories",
+        targets=(Target.GAP,),
+        estimator=Trajectories(),
+        alarms=("ROX-A04",),
     ),
     # Money that jumps at once, so not through experience; readings of the score that differ; a weak first stage; places
     # that differed before; chance that is as large as the effect.

@@ -27,7 +27,7 @@ class Target(StrEnum):
 
     ``SUSTAINED``: money per customer that one more score point earns if it lasts twelve months, for the customers that
     the estimate speaks of. ``GAP``: the same
-    comparison as ``ScoreGap`` makes, had everybody answered every wave. ``HAZARD``: log hazard ratio of a voluntary
+    comparison as a description makes, had everybody answered every wave. ``HAZARD``: log hazard ratio of a voluntary
     exit per score point. ``ROLLOUT``: gain of a roll-out as a share of each customer's own money, months 6 to 11.
     ``ROLLOUT_MONEY``: the same gain as a share of all customers' money.
     """
