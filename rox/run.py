@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One notebook of a run with its parameters, the files it leaves or may leave, needs, and reads if they are there."""
+    """One notebook of a run: its parameters and the files it leaves, may leave, needs, and reads if they are there."""
 
     name: str
     notebook: str

@@ -105,7 +105,7 @@ def test_a_pulse_is_priced_only_where_the_change_passes() -> None:
     about = {"dose": Dose.SCORE_POINT, "unit": Unit.MONEY_PER_CUSTOMER, "currency": "CNY", "includes_exit": False}
     pulse = effect_of(500.0, name="panel", question=Question.PULSE, channels=frozenset({"expansion"}), **about)
     lift = said(value=0.5, unit="score_point")
-    with pytest.raises(UnitError, match="passing movement.*half-life 24 months"):
+    with pytest.raises(UnitError, match=r"passing movement.*half-life 24 months"):
         value(pulse, case_of(lift=lift), **POINT)
     short = {"ramp": said(value=1), "half_life": said(value=6)}
     assert value(pulse, case_of(lift=lift, timing=short), **POINT).headline["npv"] != 0
@@ -116,7 +116,7 @@ def test_a_pulse_is_priced_only_where_the_change_passes() -> None:
 
 @pytest.mark.parametrize("aggregator", ["median", "capped_mean"])
 def test_what_is_not_a_mean_makes_no_total(case: Case, aggregator: str) -> None:
-    with pytest.raises(UnitError, match="ROX-T02.*is not a total"):
+    with pytest.raises(UnitError, match=r"ROX-T02.*is not a total"):
         value(effect_of(aggregator=aggregator), case, **POINT)
 
 
