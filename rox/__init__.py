@@ -58,6 +58,8 @@ _HOMES = {
     "Trajectories": "rox.models.trajectories",
     "ChurnCox": "rox.models.churn_cox",
     "ChurnAFT": "rox.models.churn_aft",
+    "ChurnHazard": "rox.models.churn_hazard",
+    "money_kept": "rox.models.money_kept",
     "RetentionForecast": "rox.models.retention_forecast",
     "falsify": "rox.models.falsify",
     "leaving": "rox.models.leaving",
@@ -122,10 +124,12 @@ if TYPE_CHECKING:
     from rox.metrics.overview import experience as experience
     from rox.models.churn_aft import ChurnAFT as ChurnAFT
     from rox.models.churn_cox import ChurnCox as ChurnCox
+    from rox.models.churn_hazard import ChurnHazard as ChurnHazard
     from rox.models.falsify import falsify as falsify
     from rox.models.growth_readings import growth_readings as growth_readings
     from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.leaving import leaving as leaving
+    from rox.models.money_kept import money_kept as money_kept
     from rox.models.panel_fe import PanelFE as PanelFE
     from rox.models.retention_forecast import RetentionForecast as RetentionForecast
     from rox.models.rollout_slope import RolloutSlope as RolloutSlope

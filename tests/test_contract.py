@@ -23,6 +23,7 @@ OURS = [
     rox.PanelFE(controls=["products"]),
     rox.ChurnCox(),
     rox.ChurnCox(time="calendar", controls=()),
+    rox.ChurnHazard(),
 ]
 
 

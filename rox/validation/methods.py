@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rox.core.errors import RunError
 from rox.models.churn_cox import ChurnCox
+from rox.models.churn_hazard import ChurnHazard
 from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
 from rox.models.rollout_slope import RolloutSlope
@@ -91,6 +92,13 @@ ESTIMATORS = (
         targets=(Target.HAZARD,),
         estimator=ChurnCox(),
         alarms=("ROX-S07", "ROX-S08", "ROX-S11", "ROX-E03"),
+    ),
+    # The same from cells, with habits of answering taken out.
+    Method(
+        name="churn_hazard",
+        targets=(Target.HAZARD,),
+        estimator=ChurnHazard(),
+        alarms=("ROX-S07", "ROX-S08", "ROX-S20", "ROX-E03"),
     ),
     # Places that differed before; places chosen by somebody; a rebound; chance that is as large as the effect.
     Method(
