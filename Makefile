@@ -10,7 +10,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Test files side by side; `make test SPLIT=` runs them one after another.
-SPLIT ?= -n 2 --dist loadfile
+SPLIT ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # An interpreter counts only if it runs, is 3.11 or newer and can make environments: version managers leave shims behind
 # that exist but do not start.

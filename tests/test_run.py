@@ -16,7 +16,7 @@ from rox.run import Run, run_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
-QUICK = {"02_nps_to_aum": {"SPECIFICATIONS": False}}
+QUICK = {"02_nps_to_aum": {"SPECIFICATIONS": False}, "03_churn": {"SPECIFICATIONS": False}}
 """The specification curve takes as long as everything else; the main job draws it."""
 
 
