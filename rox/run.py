@@ -21,7 +21,7 @@ from rox.reporting.notebook import execute, faults_of, parameters
 
 EFFECTS: Mapping[str, tuple[str, ...]] = {
     "01_experience": (),
-    "02_nps_to_aum": ("gap", "lead_lag", "panel", "trajectories"),
+    "02_nps_to_aum": ("gap", "lead_lag", "panel"),
     "03_churn": ("churn", "churn_hazard", "money_kept"),
     "04_uplift": ("uplift",),
 }
