@@ -14,7 +14,8 @@ from rox.core.effect import Effect
 from rox.core.linked import Linked
 from rox.core.score_parts import ScoreParts
 from rox.core.views import Clock
-from rox.models.churn_hazard import ChurnHazard, estimand_of
+from rox.models.churn_cox import estimand_of
+from rox.models.churn_hazard import ChurnHazard
 from rox.models.hazard_cells import AtRisk, answers_of, at_risk_cells, people_of, usable_census
 from rox.models.hazard_fit import HazardFit, fit_cells, parts_given, with_noise
 from rox.models.pooled_hazard import PooledHazard, pooled_hazard

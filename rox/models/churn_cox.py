@@ -118,7 +118,7 @@ class ChurnCox:
         min_cell = data.study.about.min_cell
         return Effect(
             name="churn",
-            estimand=_estimand(data, people),
+            estimand=estimand_of(data, people),
             groups=people.groups,
             draws=np.repeat(_draws(main, self.draws, generator)[:, None], len(people.groups), axis=1),
             shares=people.shares,
@@ -197,7 +197,8 @@ class ChurnCox:
         return table.assign(hazard_ratio=np.exp(table["estimate"]))
 
 
-def _estimand(data: Linked, people: Population) -> Estimand:
+def estimand_of(data: Linked, people: Population) -> Estimand:
+    """Return what models of leaving estimate: a log hazard ratio per score point."""
     return Estimand(
         question=Question.HAZARD,
         population=say("score.population.churn", data.study.language, month=people.month),

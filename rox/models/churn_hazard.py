@@ -15,14 +15,13 @@ from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.effect import Effect
 from rox.core.errors import FitError
-from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.score_parts import ScoreParts
-from rox.core.units import Dose, Unit
+from rox.core.units import Unit
 from rox.core.views import Clock
-from rox.core.words import say
 from rox.models.answering_style import WithoutStyle, without_style
 from rox.models.answers import outcome_unit
+from rox.models.churn_cox import estimand_of
 from rox.models.evidence import FEWEST_CUSTOMERS, rival_table
 from rox.models.hazard_cells import AtRisk, answers_of, at_risk_cells, episodes_beside, people_of, usable_census
 from rox.models.hazard_cells import segment_of as segment
@@ -153,22 +152,6 @@ class ChurnHazard:
 
     def _cells(self, data: Linked, controls: Sequence[str], parts: ScoreParts | None) -> AtRisk:
         return at_risk_cells(data, clock=self.clock, parts=parts, controls=controls, bins=self.bins)
-
-
-def estimand_of(data: Linked, people: Population) -> Estimand:
-    """Return what models of leaving estimate: a log hazard ratio per score point."""
-    return Estimand(
-        question=Question.HAZARD,
-        population=say("score.population.churn", data.study.language, month=people.month),
-        treatment=say("score.treatment.churn", data.study.language),
-        dose=Dose.SCORE_POINT,
-        outcome="voluntary_exit",
-        unit=Unit.LOG_HAZARD,
-        horizon=HORIZON,
-        includes_exit=True,
-        contrast="ratio",
-        channels=frozenset({"retention"}),
-    )
 
 
 def _require_choices(data: Linked, controls: Sequence[str], bins: float) -> None:

@@ -86,17 +86,19 @@ class TestHiddenCauses:
         shift = se * np.sqrt(reg.df * found.r2_outcome * found.r2_treatment / (1 - found.r2_treatment))
         assert abs(short - long) == pytest.approx(shift, rel=1e-9)
 
-    def test_the_slope_is_the_models(self, sample):
-        answers = answer_rows(sample, age=1, controls=())
+    def test_the_slope_is_the_models(self):
+        """Without a history nothing is left out, and the slope is that of the model's own regression."""
+        frame = wealthy(600, hidden=0.5)
+        answers = answer_rows(linked_from(frame[frame["month"] <= START + 2]), age=1, controls=())
         rows = answers.rows
         absorb = rows["segment"].astype(str) + rows["month"].astype(str)
         reg = regression(answers, rows, outcome=rows["outcome"], controls=(), absorb=absorb)
-        if not reg.beside:
-            exact = slope(
-                rows["outcome"], rows["score"], np.empty((len(rows), 0)), absorb=absorb, customer=rows["customer"],
-                weight=rows["weight"],
-            )  # fmt: skip
-            assert reg.fit(reg.columns())[0] == pytest.approx(exact.value, rel=1e-9)
+        exact = slope(
+            rows["outcome"], rows["score"], np.empty((len(rows), 0)), absorb=absorb, customer=rows["customer"],
+            weight=rows["weight"],
+        )  # fmt: skip
+        assert reg.beside == {}
+        assert reg.fit(reg.columns())[0] == pytest.approx(exact.value, rel=1e-9)
         assert reg.df == reg.outcome.size - reg.absorbed - 1
 
     @pytest.mark.parametrize("model", [ScoreGap(draws=400), PanelFE(draws=400)])
