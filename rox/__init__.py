@@ -55,12 +55,14 @@ _HOMES = {
     "ScoreGap": "rox.models.score_gap",
     "PanelFE": "rox.models.panel_fe",
     "LeadLag": "rox.models.lead_lag",
+    "JointPath": "rox.models.joint_path",
     "Trajectories": "rox.models.trajectories",
     "ChurnCox": "rox.models.churn_cox",
     "ChurnAFT": "rox.models.churn_aft",
     "ChurnHazard": "rox.models.churn_hazard",
     "money_kept": "rox.models.money_kept",
     "RetentionForecast": "rox.models.retention_forecast",
+    "customer_base": "rox.models.customer_base",
     "falsify": "rox.models.falsify",
     "leaving": "rox.models.leaving",
     "growth_readings": "rox.models.growth_readings",
@@ -125,8 +127,10 @@ if TYPE_CHECKING:
     from rox.models.churn_aft import ChurnAFT as ChurnAFT
     from rox.models.churn_cox import ChurnCox as ChurnCox
     from rox.models.churn_hazard import ChurnHazard as ChurnHazard
+    from rox.models.customer_base import customer_base as customer_base
     from rox.models.falsify import falsify as falsify
     from rox.models.growth_readings import growth_readings as growth_readings
+    from rox.models.joint_path import JointPath as JointPath
     from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.leaving import leaving as leaving
     from rox.models.money_kept import money_kept as money_kept

@@ -7,8 +7,9 @@ panel with one row per customer and month.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,32 @@ class Previous:
     column: str = "score"
 
 
-Rule = LogBins | Bins | Ahead | Growth | OwnMean | Previous
+@dataclass(frozen=True, kw_only=True)
+class LookUp:
+    """A number by the values of other columns, such as a coefficient by segment; 0 where nothing is given.
+
+    Attributes:
+        keys: The columns.
+        values: Numbers by the values of the keys, in their order.
+
+    Raises:
+        DataError: No keys, or values by other than the keys.
+    """
+
+    keys: tuple[str, ...]
+    values: Mapping[tuple[str | int, ...], float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", tuple(self.keys))
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        faults = [] if self.keys else ["name at least one key"]
+        if wrong := [place for place in self.values if len(place) != len(self.keys)]:
+            faults.append(f"{wrong[0]} does not name a value of each of {list(self.keys)}")
+        if faults:
+            raise DataError("Nothing can be looked up.", faults)
+
+
+Rule = LogBins | Bins | Ahead | Growth | OwnMean | Previous | LookUp
 """A column by description."""
 
 Maker = str | Rule | Callable[[Any], Any]

@@ -273,6 +273,43 @@ class Linked:
         """
         return self._views().around(self, months, age=age)
 
+    def answered(self, months: Sequence[int] = (), *, age: int) -> Linked:
+        """Keep the answers as a panel of their own, which sums are taken of without fetching any.
+
+        Args:
+            months: As of :meth:`around`.
+            age: As there.
+
+        Returns:
+            A panel with the rows and columns of :meth:`around`, computed once and kept where the panel lies, and
+            ``place``, the number of the customer's earlier answers among them, and ``previous``, the score of the last
+            of these. Who has no segment is in the one called ``all``.
+
+        Raises:
+            DataError: As of :meth:`around`.
+        """
+        found: Linked = self._views().answered(self, months, age=age)
+        return found
+
+    def sums(
+        self,
+        *,
+        by: Sequence[str] | Mapping[str, Maker],
+        sums: Sequence[str] | Mapping[str, Maker],
+        within: Mapping[str, Maker] | None = None,
+        where: Callable[[Any], Any] | None = None,
+        buckets: int = 64,
+    ) -> pd.DataFrame:
+        """Sum as :meth:`cells` does, for use at once: without what cells say of themselves when they are kept or added.
+
+        Returns:
+            The keys, ``bucket``, ``customers``, ``n`` and the sums in units, as floats.
+
+        Raises:
+            DataError: As of :meth:`cells`.
+        """
+        return self._views().sums(self, asked(by, sums, within, where=where, buckets=buckets))
+
     def census(self, *, caps: Mapping[str, float] | None = None) -> Census:
         """Count the panel's customers by segment, what they hold and how many left, and what is wrong with its rows.
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rox.core.census import Census
 from rox.core.leaks import LeakReport
+from rox.core.reduction import Reduction
 from rox.core.score_parts import ScoreParts
 
 Clock = Literal["tenure", "calendar"]
@@ -42,6 +43,12 @@ class Views(Protocol):
 
     def around(self, data: Any, months: Sequence[int], *, age: int) -> Any:
         """Put the money around each answer beside it."""
+
+    def answered(self, data: Any, months: Sequence[int], *, age: int) -> Any:
+        """Keep the answers as a panel of their own."""
+
+    def sums(self, data: Any, asked: Reduction) -> pd.DataFrame:
+        """Sum by pattern and bucket."""
 
     def census(self, data: Any, caps: Mapping[str, float]) -> Census:
         """Count the panel's customers by segment, and what is wrong with its rows."""

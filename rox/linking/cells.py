@@ -17,12 +17,13 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+from ibis.common.exceptions import IbisError
 
 from rox.core.cells import Cells
 from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.reduction import Reduction, factors
-from rox.core.whole import AS_OF, BUCKET, CUSTOMERS, ROWS, tidy, whole_numbers
+from rox.core.whole import AS_OF, BUCKET, CUSTOMERS, ROWS, floats, tidy, whole_numbers
 from rox.linking.columns import minor_units
 from rox.linking.derived import column, looks_ahead, named, whole
 from rox.linking.engine import connect, literal
@@ -73,22 +74,14 @@ def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given")
         DataError: Unknown columns, keys that are no labels, or values that are missing or no whole numbers where they
             must be.
     """
+    alone = _alone(data)
     contents = ""
-    alone = data.study.outcomes[data.outcome].table != "answers"
     if isinstance(data.panel, pd.DataFrame):
-        alone = alone and not data.panel.duplicated(["customer", "month"]).any()
         hashed = pd.util.hash_pandas_object(data.panel.sort_values(["customer", "month"], kind="stable"), index=False)
         contents = hashlib.sha256(hashed.to_numpy().tobytes()).hexdigest()
-        engine = connect()
-        rows = engine.folder / "panel.parquet"
-        data.panel.to_parquet(rows, index=False)
-        table = engine.relation(f"SELECT * FROM read_parquet({literal(str(rows))})")
-        fetch: Callable[[Any], pd.DataFrame] = engine.fetch
-    else:
-        table, fetch = data.panel, data.fetch
+    table, fetch = _table(data)
     query = _query(table, data, asked, alone=alone)
-    found = _fetched(query, fetch)
-    frame = _summed(found, query)
+    frame = _summed(_fetched(query, fetch), query)
     unnamed = _query(ibis.table(table.schema(), name="panel"), data, asked, alone=alone)
     text = ibis.to_sql(unnamed.table, dialect="duckdb")
     mark = hashlib.sha256("\n".join([data.fingerprint, contents, numbering, str(text)]).encode()).hexdigest()
@@ -103,6 +96,36 @@ def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given")
         definition=_definition(data, asked, table.schema()),
         min_cell=data.study.about.min_cell,
     )
+
+
+def sums_of(data: Linked, asked: Reduction) -> pd.DataFrame:
+    """Reduce a panel to a frame of sums; see :meth:`rox.core.linked.Linked.sums`.
+
+    Raises:
+        DataError: As of :func:`reduce_panel`.
+    """
+    table, fetch = _table(data)
+    query = _query(table, data, asked, alone=_alone(data))
+    found = _summed(_fetched(query, fetch), query)
+    return found.assign(**{name: floats(found[name]) / unit for name, unit in {ROWS: 1, **query.sums}.items()})
+
+
+def _alone(data: Linked) -> bool:
+    """Whether no customer has a month twice."""
+    alone = data.study.outcomes[data.outcome].table != "answers"
+    if isinstance(data.panel, pd.DataFrame):
+        alone = alone and not data.panel.duplicated(["customer", "month"]).any()
+    return alone
+
+
+def _table(data: Linked) -> tuple[ir.Table, Callable[[Any], pd.DataFrame]]:
+    """Return a panel as an engine's table; a frame is given to an engine of its own."""
+    if not isinstance(data.panel, pd.DataFrame):
+        return data.panel, data.fetch
+    engine = connect()
+    rows = engine.folder / "panel.parquet"
+    data.panel.to_parquet(rows, index=False)
+    return engine.relation(f"SELECT * FROM read_parquet({literal(str(rows))})"), engine.fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +155,7 @@ def _query(panel: ir.Table, data: Linked, asked: Reduction, *, alone: bool) -> _
     work.
     """
     scale = _scale(data, asked)
-    table = panel
-    for name, maker in asked.within.items():
-        if name in table.columns:
-            raise DataError(f"The panel has a column {name!r} already.", ["call the one in `within` otherwise"])
-        table = table.mutate(**{name: column(maker, table, scale)})
+    table = _widened(panel, asked, scale)
     table = _rows(table, asked)
     keys = {f"key_{i}": _label(name, maker, table, scale) for i, (name, maker) in enumerate(asked.by.items())}
     terms = {name: _term(name, maker) for name, maker in asked.sums.items()}
@@ -164,6 +183,20 @@ def _query(panel: ir.Table, data: Linked, asked: Reduction, *, alone: bool) -> _
         name: reduce(mul, (per_unit[each] ** power for each, power in term.items())) for name, term in terms.items()
     }
     return _Query(table=cells, keys=tuple(asked.by), sums=units, tested=tuple(makers), counted=tuple(counted))
+
+
+def _widened(table: ir.Table, asked: Reduction, scale: Callable[[str, Any], int]) -> ir.Table:
+    """Add the columns of ``within``, as many at a time as do not use one another: statements grow with every layer."""
+    layer: dict[str, Any] = {}
+    for name, maker in asked.within.items():
+        if name in table.columns:
+            raise DataError(f"The panel has a column {name!r} already.", ["call the one in `within` otherwise"])
+        try:
+            layer[name] = column(maker, table, scale)
+        except (AttributeError, IbisError, DataError):
+            table, layer = (table.mutate(**layer) if layer else table), {}
+            layer[name] = column(maker, table, scale)
+    return table.mutate(**layer) if layer else table
 
 
 def _rows(table: ir.Table, asked: Reduction) -> ir.Table:

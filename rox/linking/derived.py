@@ -7,7 +7,7 @@ first or last value of a window, which engines read differently. Means are of wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce, singledispatch
 from operator import add
 from typing import Any
@@ -16,7 +16,7 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
-from rox.core.derived import Ahead, Bins, Growth, LogBins, Maker, OwnMean, Previous
+from rox.core.derived import Ahead, Bins, Growth, LogBins, LookUp, Maker, OwnMean, Previous
 from rox.core.errors import DataError
 from rox.linking.expressions import floor, indicator, nothing, ratio, real, rounded
 
@@ -137,3 +137,21 @@ def _(maker: Previous, table: ir.Table, scale: Scale) -> Any:
     answered = table.month.cast("float64") - table.score_age.cast("float64")
     is_new = (answered != answered.lag().over(row_before)).fill_null(False)
     return is_new.ifelse(value.lag().over(row_before), nothing(str(value.type())))
+
+
+@_column.register
+def _(maker: LookUp, table: ir.Table, scale: Scale) -> Any:
+    if not maker.values:
+        return real(0)
+    return _looked_up([named(key, table) for key in maker.keys], dict(maker.values))
+
+
+def _looked_up(keys: Sequence[Any], values: Mapping[tuple[str | int, ...], float]) -> Any:
+    """Nest a case of the later keys in each value of the first."""
+    first, later = keys[0], keys[1:]
+    if not later:
+        return first.cases(*((place[0], real(value)) for place, value in values.items()), else_=real(0))
+    branches: dict[str | int, dict[tuple[str | int, ...], float]] = {}
+    for place, value in values.items():
+        branches.setdefault(place[0], {})[place[1:]] = value
+    return first.cases(*((name, _looked_up(later, inner)) for name, inner in branches.items()), else_=real(0))

@@ -15,9 +15,12 @@ from rox.core.census import Census
 from rox.core.errors import DataError
 from rox.core.leaks import LeakReport
 from rox.core.linked import Linked
+from rox.core.reduction import Reduction
 from rox.core.score_parts import ScoreParts
 from rox.core.views import Clock, RowsPer
+from rox.linking.answered import answered
 from rox.linking.around import around
+from rox.linking.cells import sums_of
 from rox.linking.census import census
 from rox.linking.choices import Choices
 from rox.linking.columns import minor_units
@@ -38,7 +41,7 @@ FINE = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableViews:
-    """The views of a panel that was linked from tables.
+    """The views of a panel that was linked from tables; once a frame has replaced it, those of the frame.
 
     Attributes:
         tables: The loaded tables.
@@ -56,24 +59,40 @@ class TableViews:
 
     def windows(self, data: Linked, *, before: int, first: int, last: int) -> Any:
         """See :meth:`rox.core.linked.Linked.windows`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return OF_FRAMES.windows(data, before=before, first=first, last=last)
         return windows_of(data, self._linkage(data), before=before, first=first, last=last)
 
     def episodes(self, data: Linked, *, clock: Clock, per: RowsPer) -> Any:
         """See :meth:`rox.core.linked.Linked.episodes`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return OF_FRAMES.episodes(data, clock=clock, per=per)
         attrition = attrition_of(data.study, self._stock)
         return episodes_of(data, self._linkage(data), clock=clock, per=per, attrition=attrition)
 
     def units(self, data: Linked, *, initiative: str | None, base: int, history: int, cap: float) -> Any:
         """See :meth:`rox.core.linked.Linked.units`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return OF_FRAMES.units(data, initiative=initiative, base=base, history=history, cap=cap)
         return units_of(data, self._linkage(data), initiative=initiative, base=base, history=history, cap=cap)
 
     def calibrated(self, data: Linked, parts: ScoreParts) -> Linked:
         """See :meth:`rox.core.linked.Linked.calibrated`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return OF_FRAMES.calibrated(data, parts)
         return with_readings(data, parts, calibrated_panel(data, self._linkage(data), parts))
 
     def around(self, data: Linked, months: Sequence[int], *, age: int) -> Any:
         """See :meth:`rox.core.linked.Linked.around`."""
         return around(data, months, age=age)
+
+    def answered(self, data: Linked, months: Sequence[int], *, age: int) -> Linked:
+        """See :meth:`rox.core.linked.Linked.answered`."""
+        return answered(data, self.tables.engine, months, age=age)
+
+    def sums(self, data: Linked, asked: Reduction) -> pd.DataFrame:
+        """See :meth:`rox.core.linked.Linked.sums`."""
+        return sums_of(data, asked)
 
     def census(self, data: Linked, caps: Mapping[str, float]) -> Census:
         """See :meth:`rox.core.linked.Linked.census`."""
@@ -86,11 +105,13 @@ class TableViews:
     def weighted(self, data: Linked, weights: pd.DataFrame, *, bands: int, name: str) -> Linked:
         """See :meth:`rox.core.linked.Linked.weighted`."""
         if isinstance(data.panel, pd.DataFrame):
-            return weighted_frame(data, weights, bands=bands, name=name)
+            return OF_FRAMES.weighted(data, weights, bands=bands, name=name)
         return weighted_table(data, self.tables.engine, weights, bands=bands, name=name)
 
     def leak_report(self, data: Linked) -> LeakReport:
         """See :meth:`rox.core.linked.Linked.leak_report`."""
+        if isinstance(data.panel, pd.DataFrame):
+            return OF_FRAMES.leak_report(data)
         return leak_report_of(data, self.tables, self.choices)
 
     def _stock(self, outcome: str) -> ir.Table:
@@ -153,6 +174,14 @@ class FrameViews:
         """See :meth:`rox.core.linked.Linked.around`."""
         return around(data, months, age=age)
 
+    def answered(self, data: Linked, months: Sequence[int], *, age: int) -> Linked:
+        """See :meth:`rox.core.linked.Linked.answered`."""
+        return answered(data, connect(), months, age=age)
+
+    def sums(self, data: Linked, asked: Reduction) -> pd.DataFrame:
+        """See :meth:`rox.core.linked.Linked.sums`."""
+        return sums_of(data, asked)
+
     def census(self, data: Linked, caps: Mapping[str, float]) -> Census:
         """See :meth:`rox.core.linked.Linked.census`."""
         return census(data, caps)
@@ -170,6 +199,9 @@ class FrameViews:
         raise DataError(
             "A panel that came as a frame has no raw tables to prove it by.", ["load the study's tables and link them"]
         )
+
+
+OF_FRAMES = FrameViews()
 
 
 def _linkage_of_frame(data: Linked) -> Linkage:

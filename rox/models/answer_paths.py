@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.case import EVERYONE
-from rox.core.derived import Ahead, Bins, Growth, LogBins, Maker, Previous
+from rox.core.derived import Bins, LogBins, LookUp, Maker
 from rox.core.errors import FitError
 from rox.core.linked import Linked
+from rox.core.views import money_column
+from rox.models.answer_table import AnswerTable
 from rox.numerics.jackknife import Jackknife, bucket_jackknife
 
 Floats = NDArray[np.float64]
@@ -22,16 +24,16 @@ Ints = NDArray[np.int64]
 NPS_GROUPS, THIRDS = ("detractor", "passive", "promoter"), ("low", "middle", "high")
 NPS_CUTS = (6.5, 8.5)
 """Detractors are below, promoters above; what lies on a cut, as a mean of two answers may, is passive."""
-MONEY = LogBins(column="relative", width=0.25, unit=0.001)
+MONEY = LogBins(column="rox_relative", width=0.25, unit=0.001)
 """Bins of money relative to the mean of its segment, so that the unit of the currency cannot matter."""
 STRATA, ANSWERS_PER_STRATUM = 5, 300
 """Most bins of money within a segment, and answers each of them takes."""
-TENURE = Bins(column="tenure", edges=(0.0, 24.0, 60.0))
+TENURE = Bins(column="rox_tenure", edges=(0.0, 24.0, 60.0))
 """Bands of months since opening; an unknown opening is below 0."""
 ROUNDING = 1e-9
 """Share of the largest weight below which there is none."""
-AT_ONCE = 4
-"""Months in one statement: planning time grows faster than the number of windows nested in it."""
+AT_ONCE = 12
+"""Months in one statement: planning time grows faster than the number of sums in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,29 +112,94 @@ class PathSums:
     two_money: Floats
 
 
-def anchored(data: Linked) -> Callable[[Any], Any]:
-    """Return the condition for the first month of money after an answer, with money in it."""
-    return lambda table: (table.score_age == data.lag) & (table.outcome > 0)
-
-
 def segment_of(table: Any) -> Any:
     """Return the segment; everybody is in one where there are none."""
     return table.segment.cast("string").fill_null(EVERYONE)
 
 
-def relative_money(table: Any) -> Any:
-    """Return money as a ratio to the mean of its segment over all months."""
-    return table.outcome / table.outcome.mean().over(group_by="segment")
+def means_by_segment(data: Linked) -> dict[str, float]:
+    """Return the mean of money over all months of the panel by segment."""
+    found = data.cells(by={"segment": segment_of}, sums=["outcome"]).values().groupby("segment")[["outcome", "n"]].sum()
+    return {str(name): float(row["outcome"] / row["n"]) for name, row in found.iterrows()}
 
 
-def path_sums(data: Linked, months: Sequence[int], last: int, scale: Categories, cap: float) -> PathSums:
-    """Reduce the panel to sums around the answers, some months at a time."""
-    past, future = [h for h in months if h < 0], [h for h in months if h > 0]
-    frames = [
-        _reduced(data, side[i : i + AT_ONCE], last, scale, cap)
-        for side in (past, future)
-        for i in range(0, len(side), AT_ONCE)
-    ]
+def relative_money(means: Mapping[str, float]) -> dict[str, Maker]:
+    """Describe the columns ``rox_mean``, the mean of the segment, and ``rox_relative``, money as a ratio to it."""
+    return {
+        "rox_mean": LookUp(keys=("segment",), values={(name,): mean for name, mean in means.items()}),
+        "rox_relative": lambda table: table.outcome.cast("float64") / table.rox_mean,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Month:
+    """What is known of a month some months from the first month of money after an answer, of the engine's table.
+
+    Leavers count as zero. Nothing is known of a month beyond the panel, whether its customer left or not.
+
+    Attributes:
+        away: Months, below 0 for before.
+        lag: Months from the answer to its first month of money.
+        last: Last month of the panel.
+    """
+
+    away: int
+    lag: int
+    last: int
+
+    @property
+    def label(self) -> str:
+        """Name of the month in names of columns."""
+        return f"before_{-self.away}" if self.away < 0 else f"after_{self.away}"
+
+    def money(self, table: Any) -> Any:
+        """Return the money, missing where the panel has no row."""
+        return table[money_column(self.lag + self.away)].cast("float64")
+
+    def left(self, table: Any) -> Any:
+        """Mark the answers whose customer has left by then."""
+        return (table.exit_month <= table.month + self.away).fill_null(False)
+
+    def known(self, table: Any) -> Any:
+        """Mark the answers whose month is known."""
+        held = self.money(table).notnull()
+        found = held | self.left(table) if self.away > 0 else held
+        return found & (table.month + self.away <= self.last)
+
+    def staying(self, table: Any) -> Any:
+        """Mark those of them whose customer has not left, or holds money all the same."""
+        if self.away < 0:
+            return self.known(table)
+        return self.known(table) & ((self.money(table).fill_null(0.0) != 0) | ~self.left(table))
+
+    def ratio(self, table: Any) -> Any:
+        """Return money then as a ratio to that of the first month, 0 where nothing is known."""
+        found = self.money(table).fill_null(0.0) / table.outcome.cast("float64")
+        return self.known(table).ifelse(found, 0.0)
+
+    def capped(self, cap: float) -> Maker:
+        """Return that ratio cut at a cap."""
+
+        def column(table: Any) -> Any:
+            found = self.ratio(table)
+            return (found > cap).ifelse(cap, found)
+
+        return column
+
+
+def path_sums(
+    answers: AnswerTable, months: Sequence[Month], scale: Categories, cap: float, means: Mapping[str, float]
+) -> PathSums:
+    """Reduce answers to sums of the money around them, some months at a time.
+
+    Args:
+        answers: With money in the first month, and the money of the months.
+        months: From the first to the last.
+        scale: Categories of the score.
+        cap: Largest ratio that counts.
+        means: Mean of money by segment.
+    """
+    frames = [_reduced(answers, months[i : i + AT_ONCE], scale, cap, means) for i in range(0, len(months), AT_ONCE)]
     keys = frames[0]
     bucket, stratum, strata = pd.factorize(keys["bucket"], sort=True)[0], *_strata(keys)
 
@@ -144,82 +211,58 @@ def path_sums(data: Linked, months: Sequence[int], last: int, scale: Categories,
         np.add.at(held, (bucket[known], stratum[known], place[known]), values[known])
         return held
 
-    def by_month(name: str, category: str = "category", *, past: str | None = None) -> Floats:
-        names = [name if past is None or month > 0 else past for month in months]
-        return np.stack(
-            [table(f"{each}_{_label(month)}", category) for each, month in zip(names, months, strict=True)], axis=-1
-        )
+    def by_month(name: str, category: str = "category") -> Floats:
+        return np.stack([table(f"{name}_{month.label}", category) for month in months], axis=-1)
 
     moved = np.zeros((bucket.max() + 1, 3, 3))
     twice = (keys["earlier"] >= 0).to_numpy()
     place = (bucket, keys["earlier"].to_numpy(dtype=int), keys["category"].to_numpy(dtype=int))
-    np.add.at(moved, tuple(each[twice] for each in place), keys["weight"].to_numpy(dtype=float)[twice])
+    np.add.at(moved, tuple(each[twice] for each in place), keys["weights"].to_numpy(dtype=float)[twice])
     return PathSums(
-        months=tuple(months),
-        weight=table("weight", "category"),
+        months=tuple(month.away for month in months),
+        weight=table("weights", "category"),
         answers=table("n", "category"),
         moved=moved,
         seen=by_month("seen"),
         money=by_month("money"),
-        staying=by_month("staying", past="seen"),
+        staying=by_month("staying"),
         two_seen=by_month("seen", "two"),
         two_money=by_month("money", "two"),
     )
 
 
-def _label(month: int) -> str:
-    return f"before_{-month}" if month < 0 else f"after_{month}"
+def mean_of_two(table: Any) -> Any:
+    """Return the mean of an answer and the one before, missing where there is none."""
+    return (table.score + table.previous) / 2.0
 
 
-def _reduced(data: Linked, months: Sequence[int], last: int, scale: Categories, cap: float) -> pd.DataFrame:
+def _reduced(
+    answers: AnswerTable, months: Sequence[Month], scale: Categories, cap: float, means: Mapping[str, float]
+) -> pd.DataFrame:
     """Return sums by segment, money, tenure, category, category of the earlier answer and of both, and bucket."""
-    is_past = months[0] < 0
     within: dict[str, Maker] = {
-        "relative": relative_money,
-        "tenure": lambda table: (table.month - table.opened).cast("float64").fill_null(-1.0),
-        "answer_before": Previous(column="score"),
-        "mean_of_two": lambda table: (table.score + table.answer_before) / 2.0,
+        **relative_money(means),
+        "rox_tenure": lambda table: (table.month - table.opened).cast("float64").fill_null(-1.0),
+        "rox_two": mean_of_two,
     }
-    sums: dict[str, Maker] = {"weight": "weight"}
+    sums: dict[str, Maker] = {"weights": "weight"}
     for month in months:
-        column = f"then_{_label(month)}"
-        ratio: Maker = Growth(column="outcome", months=month, cap=cap)
-        within[column] = Ahead(column="outcome", months=month) if is_past else ratio
-        sums |= _sums_of(column, month, last, cap)
+        seen, ratio, staying = (f"rox_{name}_{month.label}" for name in ("seen", "ratio", "staying"))
+        within |= {seen: month.known, ratio: month.capped(cap), staying: month.staying}
+        sums |= {
+            f"seen_{month.label}": f"weight*{seen}",
+            f"money_{month.label}": f"weight*{ratio}",
+            f"staying_{month.label}": f"weight*{staying}",
+        }
     by: dict[str, Maker] = {
-        "segment": segment_of,
+        "segment": "segment",
         "level": MONEY,
         "band": TENURE,
         "category": scale.code("score"),
-        "earlier": scale.code("answer_before"),
-        "two": scale.code("mean_of_two"),
+        "earlier": scale.code("previous"),
+        "two": scale.code("rox_two"),
     }
-    return data.cells(by=by, sums=sums, within=within, where=anchored(data)).values()
-
-
-def _sums_of(column: str, month: int, last: int, cap: float) -> dict[str, Maker]:
-    """Describe the sums of one month; no row whose month lies beyond the panel counts, whether its customer left."""
-    label = _label(month)
-
-    def ratio(table: Any) -> Any:
-        if month > 0:
-            return table[column]
-        found = table[column] / table.outcome
-        return (found > cap).ifelse(cap, found)
-
-    def seen(table: Any) -> Any:
-        return table[column].notnull() & (table.month + month <= last)
-
-    def gone(table: Any) -> Any:
-        return (table.exit_month <= table.month + month).fill_null(False) & (ratio(table) == 0)
-
-    sums: dict[str, Maker] = {
-        f"seen_{label}": lambda table: seen(table).ifelse(table.weight, 0.0),
-        f"money_{label}": lambda table: seen(table).ifelse(table.weight * ratio(table), 0.0),
-    }
-    if month > 0:
-        sums[f"staying_{label}"] = lambda table: (seen(table) & ~gone(table)).ifelse(table.weight, 0.0)
-    return sums
+    return answers.cells(by, sums, within)
 
 
 def _strata(keys: pd.DataFrame) -> tuple[Ints, int]:

@@ -1,10 +1,8 @@
-"""From the linked panel to the rows a score model uses: one per answer, with the money of the month that follows it."""
+"""What every score model relies on of a linked panel, and how its columns are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,9 @@ import pandas as pd
 
 from rox.core.case import EVERYONE
 from rox.core.census import Census
-from rox.core.errors import DataError, FitError, LeakageError
-from rox.core.linked import Linked, Step
+from rox.core.errors import DataError, LeakageError
+from rox.core.linked import Linked
 from rox.core.units import Unit
-from rox.core.views import money_column
 
 COLUMNS = (
     "customer",
@@ -38,61 +35,6 @@ USUAL = (*(-months for months in PAST), -1, 0)
 """Months from the answer whose money is looked up unless others are asked for."""
 KNOWN_ENOUGH = 0.95
 """Share of rows whose opening month must be known before tenure is adjusted for."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """Answers with the money that followed them.
-
-    Attributes:
-        rows: One row per answer, sorted by customer and month: the panel's columns, ``answered``, the month of the
-            answer, and the money of the months around it that were asked for.
-        people: The whole panel in numbers.
-        steps: What was kept and lost on the way.
-        horizon: Months from the answer to the outcome; the median when the money stands beside the answers.
-        whole: Fetches the whole panel, for models that follow every customer-month.
-    """
-
-    rows: pd.DataFrame
-    people: Census
-    steps: tuple[Step, ...]
-    horizon: int
-    whole: Callable[[], pd.DataFrame]
-
-    @property
-    def panel(self) -> pd.DataFrame:
-        """The whole panel, fetched when first asked for; see :func:`read_panel`."""
-        return self.whole()
-
-    def outcome_at(self, months: int | pd.Series) -> pd.Series:
-        """Return the outcome of each row's customer in another month; missing where the panel has no such month.
-
-        Args:
-            months: Months from the answer, one of those that were asked for; or month numbers by row, any month, which
-                are looked up in the whole panel.
-
-        Raises:
-            FitError: The months from the answer were not asked for.
-        """
-        if isinstance(months, pd.Series):
-            return _looked_up(self.panel, self.rows, months)
-        name = money_column(months)
-        if name not in self.rows:
-            raise FitError(
-                f"Money {months} months from the answer was not asked for.",
-                ["name it among the offsets of answer_rows"],
-            )
-        return self.rows[name]
-
-
-def _looked_up(panel: pd.DataFrame, rows: pd.DataFrame, months: pd.Series) -> pd.Series:
-    first, span = int(panel["month"].min()), int(panel["month"].max() - panel["month"].min()) + 1
-    inside = months.between(first, first + span - 1).to_numpy()
-    held = (panel["customer"] * span + panel["month"] - first).to_numpy()
-    asked = (rows["customer"] * span + months - first).to_numpy()
-    place = np.minimum(np.searchsorted(held, asked), len(held) - 1)
-    found = inside & (held[place] == asked)
-    return pd.Series(np.where(found, panel["outcome"].to_numpy()[place], np.nan), index=rows.index)
 
 
 def read_panel(data: Linked) -> pd.DataFrame:
@@ -189,7 +131,7 @@ def _faults(data: Linked, scored: int, defects: Mapping[str, int]) -> list[str]:
     faults = []
     if not data.score or not scored:
         faults.append("no score is linked; give rox.link a score that customers answered")
-    if (twice := defects["twice"]) and not _beside_answers(data):
+    if (twice := defects["twice"]) and not stands_beside_answers(data):
         faults.append(f"{twice} rows repeat a customer's month; keep one row per customer and month")
     if bad := defects["outcome"]:
         faults.append(
@@ -204,70 +146,10 @@ def _faults(data: Linked, scored: int, defects: Mapping[str, int]) -> list[str]:
     return faults
 
 
-def _beside_answers(data: Linked) -> bool:
-    """Whether the money stands beside the answers, so that the panel has one row per answer already."""
+def stands_beside_answers(data: Linked) -> bool:
+    """Say whether the money stands beside the answers, so that the panel has one row per answer already."""
     outcome = data.study.outcomes.get(data.outcome)
     return outcome is not None and outcome.table == "answers"
-
-
-def answer_rows(data: Linked, *, age: int, controls: Sequence[str], offsets: Sequence[int] = USUAL) -> Answers:
-    """Keep the rows whose score was answered ``age`` months before, so that each answer is used once.
-
-    Where the money stands beside the answers, every row is an answer and all are kept, whatever their age. Only these
-    rows are fetched; what is said of the whole panel is counted where it lies.
-
-    Args:
-        data: The linked panel.
-        age: Months from the answer to the outcome, at least 1.
-        controls: Columns that must be known.
-        offsets: Months from the answer, below 0 for before it, whose money is wanted.
-
-    Raises:
-        FitError: An age out of range, controls that are not in the panel, or no answer left.
-        DataError: A panel that cannot be used.
-    """
-    faults = []
-    if not 1 <= age <= data.look_back:
-        faults.append(f"age is {age}; needed: 1 to the look-back of {data.look_back} months")
-    if unknown := [name for name in controls if name not in data.controls]:
-        faults.append(f"controls {unknown} are not linked; linked are {list(data.controls)}")
-    if faults:
-        raise FitError("These choices do not fit the linked data.", faults)
-    people = count_panel(data)
-    rows = _fetched(data, age, offsets)
-    steps = [_step("answered", people.scored, people.rows - people.scored, people.scored_customers)]
-    if not _beside_answers(data):
-        steps.append(_step("one_per_answer", len(rows), people.scored - len(rows), rows["customer"].nunique()))
-    if controls:
-        left = rows[rows[list(controls)].notna().all(axis=1)]
-        steps.append(_step("controls", len(left), len(rows) - len(left), left["customer"].nunique()))
-        rows = left
-    if rows.empty:
-        raise FitError(
-            "No answer has money beside it.",
-            [f"{step.name}: {step.rows} rows of {step.customers} customers left" for step in steps],
-        )
-    rows = rows.reset_index(drop=True)
-    if RESPONSE_WEIGHT in rows:
-        rows["weight"] *= rows[RESPONSE_WEIGHT]
-    horizon = round(rows["score_age"].median())
-    whole = cache(lambda: read_panel(data))
-    return Answers(rows=rows, people=people, steps=tuple(steps), horizon=horizon, whole=whole)
-
-
-def _fetched(data: Linked, age: int, offsets: Sequence[int]) -> pd.DataFrame:
-    """Fetch the answers of a usable panel, sorted by customer and month, several amounts of a month by size."""
-    order = ["customer", "month"]
-    if _beside_answers(data):
-        order += ["outcome", "score", "score_age"]
-    rows = data.fetch(data.around(offsets, age=age)).sort_values(order, kind="stable")
-    if rows["segment"].isna().all():
-        rows["segment"] = EVERYONE
-    return _typed(rows)
-
-
-def _step(name: str, rows: int, lost: int, customers: int) -> Step:
-    return Step(name=name, rows=rows, lost=lost, customers=customers, reason=f"score.step.{name}")
 
 
 def control_columns(rows: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
@@ -290,32 +172,9 @@ def standardised(values: pd.Series) -> pd.Series:
     return (number - number.mean()) / (spread if spread > 0 else 1.0)
 
 
-def root_tenure(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the square root of months since opening, standardised, or nothing when opening is mostly unknown.
-
-    The few customers whose opening is unknown get the mean.
-    """
-    months = (rows["month"] - rows["opened"]).clip(lower=0)
-    if months.notna().mean() < KNOWN_ENOUGH:
-        return None
-    root = months**0.5
-    return standardised(root.fillna(root.mean()))
-
-
 def outcome_unit(data: Linked) -> tuple[Unit, str]:
     """Return the unit of the linked outcome and its currency: money per customer, or a count without one."""
     outcome = data.study.outcomes.get(data.outcome)
     if outcome is not None and outcome.kind == "count":
         return Unit.COUNT, ""
     return Unit.MONEY_PER_CUSTOMER, data.study.currency
-
-
-def counts_of(rows: pd.DataFrame) -> dict[str, int]:
-    """Count answers, customers, customers who answered more than once, and clusters."""
-    per_customer = rows.groupby("customer").size()
-    return {
-        "rows": len(rows),
-        "customers": len(per_customer),
-        "repeated": int((per_customer > 1).sum()),
-        "clusters": len(per_customer),
-    }

@@ -19,17 +19,18 @@ from rox.core.linked import Linked, Step
 from rox.core.score_parts import ScoreParts
 from rox.core.units import Unit
 from rox.core.views import Clock
+from rox.models.answer_table import answer_table
 from rox.models.answering_style import WithoutStyle, without_style
 from rox.models.answers import outcome_unit
 from rox.models.churn_cox import estimand_of
 from rox.models.evidence import FEWEST_CUSTOMERS, rival_table
-from rox.models.hazard_cells import AtRisk, answers_of, at_risk_cells, episodes_beside, people_of, usable_census
+from rox.models.hazard_cells import AtRisk, at_risk_cells, episodes_beside, people_of, usable_census
 from rox.models.hazard_cells import segment_of as segment
 from rox.models.hazard_fit import SHARES, HazardFit, changed_after, fit_cells, parts_given, with_noise
 from rox.models.phrases import amount
 from rox.models.population import Population, shown
 from rox.models.readings import can_calibrate
-from rox.models.reliability import Reliability, answer_reliability
+from rox.models.reliability import Reliability, reliability_of
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ class ChurnHazard:
         segments = _by_segment(data, self.clock, controls)
         _require_exits(segments, data)
         age = float(segments["age"].sum() / segments["months"].sum())
-        noise = answer_reliability(answers_of(data), generator)
+        noise = reliability_of(answer_table(data, age=data.lag, offsets=()), generator)
         carried_cells = self._cells(data, controls, None)
         carried = fit_cells(carried_cells)
         main, cells = carried, carried_cells

@@ -9,20 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict
 from rox.core.errors import FitError
-from rox.models.answers import RESPONSE_WEIGHT
+from rox.models.answer_table import STILL, AnswerTable
 from rox.models.phrases import amount
 from rox.models.slope import Slope
-from rox.numerics.tails import FEWEST, hill
 
 FEWEST_CUSTOMERS = 30
 """Customers a segment needs for an estimate of its own."""
 TAIL_NOTE = 2.5
 """Tail index below which means of ordinary samples are far from normal."""
-TAIL_SHARE, FEWEST_FOR_TAIL = 0.05, 100
-"""Top share of customers that make the tail, and customers needed to measure it."""
 TOP, MOVED = 5, 0.20
 """How many customers are left out, and how far they may move the estimate."""
 
@@ -42,47 +38,40 @@ class Segments:
     tails: Mapping[str, float]
 
 
-def usable_segments(rows: pd.DataFrame, *, min_cell: int) -> Segments:
+def usable_segments(answers: AnswerTable, *, min_cell: int, moving: AnswerTable | None = None) -> Segments:
     """Keep segments with enough customers and a score that varies; note those whose money has a heavy tail.
+
+    Args:
+        answers: The answers.
+        min_cell: Smallest group that may be shown.
+        moving: The answers of the customers who tell something, if not all do: these are counted.
 
     Raises:
         FitError: No segment is left; why is said for each.
     """
     need = max(FEWEST_CUSTOMERS, min_cell)
+    counts = (moving or answers).counts
     small: dict[str, str] = {}
-    heavy: dict[str, str] = {}
-    tails: dict[str, float] = {}
-    for name, part in rows.groupby("segment", sort=True):
-        segment, customers = str(name), part["customer"].nunique()
-        if customers < need or part["score"].nunique() < 2:
+    kept = []
+    for name, row in counts.sort_index().iterrows():
+        segment, customers = str(name), int(row["customers"])
+        if customers < need or row["variance"] < STILL:
             small[segment] = f"{segment} ({customers if customers >= min_cell else f'<{min_cell}'})"
-            continue
-        tails[segment] = _tail_index(part)
-        if tails[segment] < TAIL_NOTE:
-            heavy[segment] = f"{segment} ({tails[segment]:.1f})"
-    if not tails:
+        else:
+            kept.append(segment)
+    if not kept:
         why = f"fewer than {need} customers answered, or all gave the same score; merge segments in the study"
         raise FitError("No segment can be estimated.", [f"{each}: {why}" for each in small.values()])
+    tails = answers.of(kept).tail_indices()
+    heavy = {name: f"{name} ({tails[name]:.1f})" for name in kept if tails[name] < TAIL_NOTE}
     checks = (_listed("ROX-A06", small, need=need), _listed("ROX-T03", heavy))
-    return Segments(kept=tuple(tails), checks=checks, tails=tails)
+    return Segments(kept=tuple(kept), checks=checks, tails=tails)
 
 
 def _listed(code: str, segments: Mapping[str, str], **values: int) -> Check:
     if not segments:
         return Check(code=code, verdict=Verdict.PASS, values=values)
     return Check(code=code, verdict=Verdict.NOTE, values={"segments": ", ".join(segments.values()), **values})
-
-
-def _tail_index(rows: pd.DataFrame) -> float:
-    """Hill's tail index of money per customer; missing without a measurable upper tail."""
-    money = rows.groupby("customer")["outcome"].mean().to_numpy()
-    if money.size < FEWEST_FOR_TAIL:
-        return float("nan")
-    share = max(TAIL_SHARE, (FEWEST + 0.5) / money.size)
-    cut = np.sort(money)[-int(share * money.size) - 1]
-    if cut <= 0 or cut == money.max():
-        return float("nan")
-    return hill(money, share=share).alpha
 
 
 def overall(fits: Mapping[str, Slope], shares: NDArray[np.float64]) -> tuple[float, float]:
@@ -93,27 +82,20 @@ def overall(fits: Mapping[str, Slope], shares: NDArray[np.float64]) -> tuple[flo
 
 
 def influence_check(
-    fits: Mapping[str, Slope], shares: NDArray[np.float64], refit: Callable[[str, frozenset[int]], Slope]
+    fits: Mapping[str, Slope], shares: NDArray[np.float64], without: Callable[[], Mapping[str, Slope]]
 ) -> Check:
     """Refit without the five customers that pull the overall estimate most (ROX-T04).
 
     Args:
         fits: By segment, in the order of ``shares``.
         shares: Shape (segment,).
-        refit: Estimates a segment without some customers.
+        without: Estimates the segments without those customers.
     """
-    pulls = pd.concat(
-        {segment: share * fit.influence for share, (segment, fit) in zip(shares, fits.items(), strict=True)}
-    )
-    worst = pulls.abs().sort_values(ascending=False, kind="stable").index[:TOP]
     before, _ = overall(fits, shares)
-    changed = dict(fits)
-    for segment in sorted({place[0] for place in worst}):
-        changed[segment] = refit(segment, frozenset(customer for where, customer in worst if where == segment))
-    after, _ = overall(changed, shares)
+    after, _ = overall(without(), shares)
     moved = abs(after - before) / abs(before) if before else float("inf")
-    verdict = Verdict.DEMOTE if moved > MOVED else Verdict.PASS
-    return Check(code="ROX-T04", verdict=verdict, values={"p": min(100 * moved, 1e6)})
+    verdict = Verdict.DEMOTE if not moved <= MOVED else Verdict.PASS
+    return Check(code="ROX-T04", verdict=verdict, values={"p": float(np.nan_to_num(min(100 * moved, 1e6), nan=1e6))})
 
 
 def power_check(fits: Mapping[str, Slope]) -> Check:
@@ -133,30 +115,15 @@ def demoted_to(grade: Grade, code: str, fails: bool, values: Mapping[str, str | 
     return Check(code=code, verdict=Verdict.PASS, values=values)
 
 
-def who_answered(panel: pd.DataFrame, rows: pd.DataFrame) -> Check:
-    """Say for how many of the company's customers the answers speak, from the whole panel (ROX-A07)."""
-    customers = panel.drop_duplicates("customer").set_index("customer")["weight"]
-    return _speaking(rows, float(customers.loc[rows["customer"].unique()].sum() / customers.sum()))
-
-
-def answering_share(people: Census, rows: pd.DataFrame) -> Check:
-    """Say for how many of the company's customers the answers speak, from a panel that was counted (ROX-A07).
+def answering_share(answers: AnswerTable) -> Check:
+    """Say for how many of the company's customers the answers speak (ROX-A07).
 
     A customer counts with the weight beside the first of the answers, before any weighting for response.
     """
-    first = rows.drop_duplicates("customer")
-    weight = first["weight"] / first[RESPONSE_WEIGHT] if RESPONSE_WEIGHT in first else first["weight"]
-    return _speaking(rows, float(weight.sum() / people.segments["ever"].sum()))
-
-
-def _speaking(rows: pd.DataFrame, share: float) -> Check:
-    values = {"answers": len(rows), "customers": rows["customer"].nunique(), "share": 100 * share}
+    share = float(answers.counts["weight"].sum() / answers.people.segments["ever"].sum())
+    totals = answers.totals()
+    values = {"answers": totals["rows"], "customers": totals["customers"], "share": 100 * share}
     return Check(code="ROX-A07", verdict=Verdict.NOTE, values=values)
-
-
-def rest(rows: pd.DataFrame, segment: str, customers: frozenset[int]) -> pd.DataFrame:
-    """Return a segment's rows without some customers."""
-    return rows[(rows["segment"] == segment) & ~rows["customer"].isin(customers)]
 
 
 def rival_table(found: Mapping[str, tuple[float, float]], headline: str) -> pd.DataFrame:

@@ -15,11 +15,12 @@ from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
 from rox.core.units import MONEY, Dose
-from rox.models.answers import USUAL, answer_rows
+from rox.models.answer_table import answer_table
+from rox.models.answers import USUAL
 from rox.models.evidence import demoted_to
 from rox.models.hidden_causes import Regression, benchmarks, hidden_cause_check, oster_check, regression
 from rox.models.lead_lag import LeadLag
-from rox.models.panel_fe import PanelFE, month_effects, repeated
+from rox.models.panel_fe import PanelFE
 from rox.models.phrases import amount, p_value
 from rox.models.response import with_response_weights
 from rox.models.score_gap import ScoreGap
@@ -123,33 +124,23 @@ def _hidden_causes(model: Model, data: Linked, effect: Effect, money: str) -> tu
     reg = _of_levels(model, data, effect)
     estimate, se, _, _ = reg.fit(reg.columns())
     check, table = hidden_cause_check(benchmarks(reg), estimate=estimate, se=se, df=reg.df, money=money)
-    oster = (oster_check(reg, money),) if reg.beside or any(reg.adjust) else ()
+    oster = (oster_check(reg, money),) if reg.beside or reg.adjust else ()
     return (check, *oster), table
 
 
 def _of_levels(model: ScoreGap | PanelFE, data: Linked, effect: Effect) -> Regression:
-    """Set money, relative to the segment's, beside the score as the model does."""
+    """Set money beside the score as the model does."""
     controls = tuple(data.controls if model.controls is None else model.controls)
-    answers = answer_rows(data, age=model.age, controls=controls)
-    rows = answers.rows[answers.rows["segment"].isin(effect.groups)]
-    always, absorb = None, rows["segment"].astype(str) + rows["month"].astype(str)
+    answers = answer_table(data, age=model.age, controls=controls).of(effect.groups)
     if isinstance(model, PanelFE):
-        rows = repeated(rows)
-        always, absorb = month_effects(rows), rows["customer"]
-        controls = ()
-    base = rows.groupby("segment")["outcome"].transform("mean")
-    return regression(answers, rows, outcome=rows["outcome"] / base, controls=controls, absorb=absorb, always=always)
+        return regression(answers.repeated(), controls=(), within_customers=True)
+    return regression(answers, controls=controls)
 
 
 def _later_growth(model: LeadLag, data: Linked, effect: Effect) -> Regression:
     """Set the growth of money after the answer beside the answer."""
-    answers = answer_rows(data, age=1, controls=(), offsets=(*USUAL, model.horizon))
-    rows = answers.rows[answers.rows["segment"].isin(effect.groups)]
-    own = replace(answers, rows=rows)
-    now, later = own.outcome_at(0), own.outcome_at(model.horizon)
-    growth = np.log(later.where(later > 0)) - np.log(now.where(now > 0))
-    absorb = rows["segment"].astype(str) + rows["month"].astype(str)
-    return regression(answers, rows, outcome=growth.clip(-CAP, CAP), controls=(), absorb=absorb)
+    answers = answer_table(data, age=1, offsets=(*USUAL, model.horizon)).of(effect.groups)
+    return regression(answers, controls=(), growth_to=model.horizon, cap=CAP)
 
 
 def _e_value_check(effect: Effect) -> Check:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rox.core.derived import Ahead, Bins, Growth, Maker
+from rox.core.derived import Bins, Maker
 from rox.core.errors import FitError
 from rox.core.linked import Linked
-from rox.models.answer_paths import MONEY, ROUNDING, anchored, level_bins, relative_money, segment_of
+from rox.models.answer_paths import MONEY, ROUNDING, Month, level_bins, means_by_segment, relative_money
+from rox.models.answer_table import AnswerTable
 from rox.numerics.glm import grouped_glm
 from rox.numerics.grouped import COLLINEAR, dummies
 from rox.numerics.jackknife import Jackknife, jackknife
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 
 PAST = 6
 """Months of growth before the answer that are held equal."""
-GROWN = Bins(column="grown", edges=(0.70, 0.85, 0.95, 1.05, 1.15, 1.30))
+GROWN = Bins(column="rox_grown", edges=(0.70, 0.85, 0.95, 1.05, 1.15, 1.30))
 APART = (-0.84, -0.25, 0.25, 0.84)
 """Standard deviations that part the bins of a control: about a fifth of the customers each."""
 LEVELS, ANSWERS_PER_LEVEL = 10, 100
@@ -31,8 +32,68 @@ PARTS = 5
 and in the last."""
 
 
+def months_needed(data: Linked, horizon: int) -> tuple[int, int]:
+    """Return the months from an answer whose money :func:`growth_cells` looks at."""
+    return data.lag - PAST, data.lag + horizon
+
+
+def growth_cells(
+    data: Linked, answers: AnswerTable, horizon: int, cap: float, controls: Sequence[str], numeric: Sequence[str]
+) -> pd.DataFrame:
+    """Return sums by segment, month, score, level of money, growth before, bins of controls, and bucket.
+
+    Args:
+        data: The linked panel.
+        answers: Those with money in the first month, with the money of ``months_needed`` and the controls known.
+        horizon: Months of growth.
+        cap: Largest ratio that counts.
+        controls: Columns to hold equal.
+        numeric: Those of them that are numbers.
+    """
+    before, then = (Month(away=away, lag=data.lag, last=answers.people.last) for away in (-PAST, horizon))
+
+    def grown(table: Any) -> Any:
+        earlier = before.money(table)
+        ratio = table.outcome.cast("float64") / (earlier > 0).ifelse(earlier, 0.0).nullif(0.0)
+        return (ratio > cap).ifelse(cap, ratio)
+
+    def later(table: Any) -> Any:
+        return then.known(table).ifelse(then.money(table).fill_null(0.0) / table.rox_mean, 0.0)
+
+    within: dict[str, Maker] = {
+        **relative_money(means_by_segment(data)),
+        "rox_grown": grown,
+        "rox_seen": then.known,
+        "rox_ratio": then.capped(cap),
+        "rox_later": later,
+        "rox_log": lambda table: table.rox_seen.ifelse(table.rox_relative.ln(), 0.0),
+    }
+    within |= {f"rox_standard_{name}": _standard(name) for name in numeric}
+    by: dict[str, Maker] = {
+        "segment": "segment",
+        "month": "month",
+        "score": "score",
+        "level": MONEY,
+        "grown_bin": GROWN,
+    }
+    for name in controls:
+        by[f"control_{name}"] = Bins(column=f"rox_standard_{name}", edges=APART) if name in numeric else name
+    sums: dict[str, Maker] = {
+        "weights": "weight",
+        "money": "weight*outcome",
+        "followed": "rox_seen",
+        "seen": "weight*rox_seen",
+        "ratios": "weight*rox_ratio",
+        "later_money": "weight*rox_later",
+        "logs": "weight*rox_log",
+    }
+    cells = answers.cells(by, sums, within)
+    filled = ["grown_bin", *(f"control_{name}" for name in numeric)]
+    return cells.assign(**{name: cells[name].astype(float).fillna(-1.0) for name in filled})
+
+
 def _standard(name: str) -> Callable[[Any], Any]:
-    """Return a control in standard deviations of its segment; where it does not vary there is none."""
+    """Return a control in standard deviations of its segment's answers; where it does not vary there is none."""
 
     def column(table: Any) -> Any:
         value = table[name].cast("float64")
@@ -40,47 +101,6 @@ def _standard(name: str) -> Callable[[Any], Any]:
         return (value - value.mean().over(group_by="segment")) / spread.nullif(0.0)
 
     return column
-
-
-def growth_cells(
-    data: Linked, horizon: int, last: int, cap: float, controls: Sequence[str], numeric: Sequence[str]
-) -> pd.DataFrame:
-    """Return sums by segment, month, score, level of money, growth before, bins of controls, and bucket."""
-
-    def seen(table: Any) -> Any:
-        return table.ratio.notnull() & (table.month + horizon <= last)
-
-    within: dict[str, Maker] = {
-        "relative": relative_money,
-        "grown": Growth(column="outcome", months=-PAST, cap=cap),
-        "ratio": Growth(column="outcome", months=horizon, cap=cap),
-        "then": Ahead(column="outcome", months=horizon),
-        "later": lambda table: seen(table).ifelse(table["then"].cast("float64").fill_null(0.0), 0.0),
-    }
-    within |= {f"standard_{name}": _standard(name) for name in numeric}
-    by: dict[str, Maker] = {
-        "segment": segment_of,
-        "month": "month",
-        "score": "score",
-        "level": MONEY,
-        "grown_bin": GROWN,
-    }
-    for name in controls:
-        by[f"control_{name}"] = Bins(column=f"standard_{name}", edges=APART) if name in numeric else name
-    sums: dict[str, Maker] = {
-        "weight": "weight",
-        "money": "weight*outcome",
-        "followed": seen,
-        "seen": lambda table: seen(table).ifelse(table.weight, 0.0),
-        "ratios": lambda table: seen(table).ifelse(table.weight * table.ratio, 0.0),
-        "later_money": "weight*later",
-        "logs": lambda table: seen(table).ifelse(table.weight * table.relative.ln(), 0.0),
-    }
-    cells = data.cells(
-        by=by, sums=sums, within=within, known=controls, where=anchored(data), grains={"later": 0.01}
-    ).values()
-    filled = ["grown_bin", *(f"control_{name}" for name in numeric)]
-    return cells.assign(**{name: cells[name].astype(float).fillna(-1.0) for name in filled})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,7 +220,7 @@ def fit_segments(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[st
         own = cells[cells["segment"] == name]
         growth = _Regression.of(own, ["level_bin", "grown_bin", *controls], [], "seen", "ratios")
         by_money = _Regression.of(own, ["grown_bin", *controls], ["log_money"], "seen", "later_money")
-        level = _Regression.of(own, controls, [], "weight", "money")
+        level = _Regression.of(own, controls, [], "weights", "money")
         try:
             found = [growth.growth(), by_money.growth(), level.level(), growth.spread(), level.spread()]
         except ValueError as cause:

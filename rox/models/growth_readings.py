@@ -14,12 +14,14 @@ from scipy import stats
 from rox.core.check import Check, Verdict
 from rox.core.errors import FitError
 from rox.core.linked import Linked
-from rox.models.answers import answer_rows, outcome_unit
+from rox.models.answer_table import AnswerTable, answer_table
+from rox.models.answers import outcome_unit
 from rox.models.evidence import usable_segments
-from rox.models.growth_cells import PARTS, fit_segments, growth_cells
+from rox.models.growth_cells import PARTS, fit_segments, growth_cells, months_needed
+from rox.models.hazard_cells import is_number
 from rox.models.phrases import amount
 from rox.models.population import Population, population_of, shown
-from rox.models.reliability import answer_reliability
+from rox.models.reliability import reliability_of
 from rox.numerics.jackknife import Jackknife, jackknife
 
 Floats = NDArray[np.float64]
@@ -117,26 +119,25 @@ def growth_readings(
     """
     names = tuple(data.controls if controls is None else controls)
     _require_choices(data, horizon, cap)
-    answers = answer_rows(data, age=data.lag, controls=names, offsets=())
-    rows = answers.rows[answers.rows["outcome"] > 0]
-    noise = answer_reliability(answers.rows, np.random.default_rng(rng))
-    numeric = [name for name in names if pd.api.types.is_numeric_dtype(answers.rows[name])]
-    cells = growth_cells(data, horizon, answers.people.last, cap, names, numeric)
-    segments = usable_segments(rows, min_cell=data.study.about.min_cell)
+    answers = answer_table(data, age=data.lag, controls=names, offsets=months_needed(data, horizon))
+    holding = answers.where(lambda table: table.outcome > 0)
+    noise = reliability_of(answers, np.random.default_rng(rng))
+    numeric = [name for name in names if is_number(answers.linked.panel, name)]
+    cells = growth_cells(data, holding, horizon, cap, names, numeric)
+    segments = usable_segments(holding, min_cell=data.study.about.min_cell)
     kept, thin = _followed(cells, segments.kept)
     people = population_of(answers.people, kept)
     found = fit_segments(cells, kept, [f"control_{name}" for name in names])
     spread = (0.0, np.inf) if noise is None else (float(noise.parts[0, 3]), float(noise.parts[1:, 3].std(ddof=1)))
     table, reliable = _table(found, people, *spread, is_known=noise is not None)
     corrected = noise is not None and min(reliable) >= LEAST_RELIABLE
-    customers = rows.groupby("segment")["customer"].nunique().reindex(list(kept)).astype(float)
-    by_segment = _by_segment(found, kept, rows, customers)
+    by_segment = _by_segment(found, kept, holding)
     currency = outcome_unit(data)[1]
     return GrowthReadings(
         horizon=horizon,
         currency=currency,
         table=table,
-        segments=shown(by_segment, customers, data.study.about.min_cell),
+        segments=shown(by_segment, by_segment["customers"], data.study.about.min_cell),
         corrected=corrected,
         notes=(
             *segments.checks[:1],
@@ -233,7 +234,7 @@ def _table(
     return table, (first, last)
 
 
-def _by_segment(found: Jackknife, kept: Sequence[str], rows: pd.DataFrame, customers: pd.Series) -> pd.DataFrame:
+def _by_segment(found: Jackknife, kept: Sequence[str], answers: AnswerTable) -> pd.DataFrame:
     """List each segment's readings, percent of money per score point."""
 
     def percent(values: Floats) -> Floats:
@@ -246,8 +247,8 @@ def _by_segment(found: Jackknife, kept: Sequence[str], rows: pd.DataFrame, custo
     columns: dict[str, Any] = {}
     for i, name in enumerate(READINGS):
         columns |= {name: value[:, i], f"{name}_se": error[:, i]}
-    columns["answers"] = rows["segment"].value_counts().reindex(list(kept)).to_numpy(dtype=float)
-    columns["customers"] = customers.to_numpy(dtype=float)
+    counts = answers.counts.loc[list(kept)]
+    columns |= {"answers": counts["rows"].to_numpy(dtype=float), "customers": counts["customers"].to_numpy(dtype=float)}
     return pd.DataFrame(columns, index=pd.Index(kept, name="group"))
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import linalg
 
 from rox.core.check import Check, Grade, Verdict
-from rox.models.answers import PAST, Answers, control_columns
+from rox.core.derived import Maker
+from rox.core.views import money_column
+from rox.models.answer_columns import MONEY, SCORE, Scales
+from rox.models.answer_products import Products, products
+from rox.models.answer_table import AnswerTable
+from rox.models.answers import PAST
 from rox.models.evidence import demoted_to
-from rox.models.slope import COLLINEAR, within
+from rox.models.within_products import as_deviations, trends, within_products
+from rox.numerics.normal_equations import Inside
 from rox.numerics.oster import oster_bias_adjusted, oster_delta
 from rox.numerics.sensitivity import Benchmark, multiple_that_removes, robustness
-
-Floats = NDArray[np.float64]
 
 ROOM = 1.3
 """Oster's bound: all causes together explain at most so many times what the seen ones do."""
@@ -26,108 +29,162 @@ MOST = 100.0
 """Multiples above this are all shown as this."""
 
 
-@dataclass(frozen=True, kw_only=True)
+EARLIER, GROWTH, LATER = "rox_earlier", "rox_growth", "rox_later"
+BESIDE = {"money": EARLIER, "growth": GROWTH}
+"""Columns of what was known before the answer, by the name of their source."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Regression:
-    """A slope and what may stand behind it, all with group effects taken out and rows weighted. n = rows.
+    """A slope and what may stand behind it, all with effects of groups taken out and rows weighted.
 
     Attributes:
-        outcome: Shape (n,).
-        score: Shape (n,).
-        adjust: Columns the slope holds equal, by name of their source.
-        beside: Columns it does not hold equal, which were known before the answer.
-        absorbed: Number of group effects taken out.
+        inside: Products of the outcome, the score, and the columns that follow; weights have mean 1.
+        adjust: Places of the columns the slope holds equal, by name of their source.
+        beside: Places of the columns it does not hold equal, which were known before the answer.
+        rows: Answers.
+        absorbed: Number of effects taken out.
     """
 
-    outcome: Floats
-    score: Floats
-    adjust: Mapping[str, Floats]
-    beside: Mapping[str, Floats]
+    inside: Inside
+    adjust: Mapping[str, tuple[int, ...]]
+    beside: Mapping[str, tuple[int, ...]]
+    rows: int
     absorbed: int
 
     @property
     def df(self) -> float:
         """Residual degrees of freedom of the slope."""
-        return float(self.outcome.size - self.absorbed - 1 - sum(block.shape[1] for block in self.adjust.values()))
+        return float(self.rows - self.absorbed - 1 - sum(len(block) for block in self.adjust.values()))
 
-    def columns(self, *without: str) -> Floats:
+    def columns(self, *without: str) -> tuple[int, ...]:
         """Return the adjusting columns, those of some sources left out."""
-        kept = [block for name, block in self.adjust.items() if name not in without]
-        return np.hstack(kept) if kept else np.empty((self.outcome.size, 0))
+        return tuple(place for name, block in self.adjust.items() if name not in without for place in block)
 
-    def fit(self, columns: Floats) -> tuple[float, float, float, float]:
+    def fit(self, columns: Sequence[int]) -> tuple[float, float, float, float]:
         """Return slope, classical standard error, R² and the score's residual variance beside some columns."""
-        y, d = _rest(self.outcome, columns), _rest(self.score, columns)
-        beta = float(d @ y / (d @ d))
-        left = y - beta * d
-        df = self.outcome.size - self.absorbed - 1 - columns.shape[1]
-        se = float(np.sqrt(left @ left / df / (d @ d)))
-        return beta, se, float(1 - left @ left / (self.outcome @ self.outcome)), float(d @ d / d.size)
+        left = self.inside.rest([0, 1], columns)[0]
+        beta = left[0, 1] / left[1, 1]
+        misfit = left[0, 0] - beta * left[0, 1]
+        df = self.rows - self.absorbed - 1 - len(columns)
+        total = self.inside.values[0, 0, 0]
+        return (
+            float(beta),
+            float(np.sqrt(misfit / df / left[1, 1])),
+            float(1 - misfit / total),
+            float(left[1, 1] / self.rows),
+        )
+
+    def share(self, column: int, block: Sequence[int], others: Sequence[int]) -> float:
+        """Return the partial R² of a block of columns, below 1."""
+        left, after = (float(self.inside.rest([column], held)[0, 0, 0]) for held in (others, [*others, *block]))
+        return float(np.clip(1 - after / left, 0.0, 1 - 1e-12)) if left > 0 else 0.0
 
 
 def regression(
-    answers: Answers,
-    rows: pd.DataFrame,
+    answers: AnswerTable,
     *,
-    outcome: pd.Series,
-    controls: tuple[str, ...],
-    absorb: pd.Series,
-    always: Floats | None = None,
+    controls: Sequence[str],
+    within_customers: bool = False,
+    growth_to: int | None = None,
+    cap: float = 1.0,
 ) -> Regression:
-    """Set an outcome and the score beside what was known before the answer.
+    """Set money, relative to the segment's so that one slope serves all, and the score beside what was known before.
 
     Args:
         answers: With the money of the usual months before them.
-        rows: Answers.
-        outcome: Shape (n,), relative to the segment's money so that one slope serves all segments; missing allowed.
         controls: Columns that the slope holds equal.
-        absorb: Shape (n,), labels of the group effects.
-        always: Further columns held equal, shape (n, k), that are no cause by themselves.
+        within_customers: Whether effects of customers are taken out, beside those of months.
+        growth_to: Months after the answer up to which money's log growth takes the place of money.
+        cap: Largest log growth that counts.
     """
-    blocks = {name: control_columns(rows, [name]).to_numpy(dtype=float) for name in controls}
-    if always is not None and always.shape[1]:
-        blocks[""] = always
-    beside, there = _known_before(replace(answers, rows=rows), rows)
-    keep = (outcome.notna() & there).to_numpy()
-    root = np.sqrt((rows["weight"] / rows["weight"].mean()).to_numpy(dtype=float))[keep]
-    labels = absorb[keep]
-
-    def inside(values: Floats) -> Floats:
-        return np.asarray(within(values[keep], labels, root**2) * root[:, None])
-
+    months = _known_past(answers)
+    if months is not None:
+        answers = answers.where(_knows(months))
+    if growth_to is not None:
+        answers = answers.where(lambda t: (t[money_column(0)] > 0) & (t[money_column(growth_to)] > 0))
+    scales = Scales.of(answers, controls)
+    given = scales.columns(controls, tenure=False)
+    adjust = {name: scales.adjusting([name], tenure=False) for name in controls}
+    outcome = MONEY
+    if months is not None:
+        given |= _before(months)
+    if growth_to is not None:
+        outcome, given = LATER, {**given, LATER: _log_growth(growth_to, cap)}
+    names = (outcome, SCORE, *(each for block in adjust.values() for each in block))
+    names = (*names, *(BESIDE.values() if months is not None else ()))
+    if within_customers:
+        given |= trends(answers, given, names[2 : len(names) - (2 if months is not None else 0)])
+        parts = within_products(answers, as_deviations(given, names), names, scales)
+    else:
+        parts = products(answers, given, names, scales)
+    held = {name: tuple(names.index(each) for each in block) for name, block in adjust.items()}
+    beside = {name: (names.index(each),) for name, each in BESIDE.items()} if months is not None else {}
+    base = answers.counts["money"] / answers.counts["rows"]
+    rows, weight = sum(each.rows for each in parts.values()), _weight(answers, scales)
     return Regression(
-        outcome=inside(outcome.to_numpy(dtype=float)[:, None])[:, 0],
-        score=inside(rows["score"].to_numpy(dtype=float)[:, None])[:, 0],
-        adjust={name: inside(block) for name, block in blocks.items()},
-        beside={name: inside(column.to_numpy(dtype=float)[:, None]) for name, column in beside.items()},
-        absorbed=int(labels.nunique()),
+        inside=_over_segments(parts, {str(name): float(each) for name, each in base.items()}, rows / weight),
+        adjust=held,
+        beside=beside,
+        rows=rows,
+        absorbed=sum(len(each.effects) + within_customers * (each.customers - 1) for each in parts.values()),
     )
 
 
-def _known_before(answers: Answers, rows: pd.DataFrame) -> tuple[dict[str, pd.Series], pd.Series]:
-    """Return money and its growth before the answer, and for which rows they are known; nothing if for too few."""
-    base = rows.groupby("segment")["outcome"].transform("mean")
-    now = answers.outcome_at(-1)
-    for months in PAST:
-        before = answers.outcome_at(-months)
-        middle = (now.abs() + before.abs()) / 2
-        growth = (now - before) / middle.where(middle > 0, 1.0)
-        there = now.notna() & before.notna()
-        if there.mean() >= 0.5:
-            return {"money": before / base, "growth": growth}, there
-    return {}, pd.Series(True, index=rows.index)
+def _weight(answers: AnswerTable, scales: Scales) -> float:
+    return float(answers.cells({}, {"weight": "weight"})["weight"].sum()) / scales.weight
+
+
+def _over_segments(parts: Mapping[str, Products], base: Mapping[str, float], scale: float) -> Inside:
+    """Add up what effects leave of the products of all segments, money relative to the mean of its segment."""
+    p = len(next(iter(parts.values())).names)
+    values, spread = np.zeros((1, p, p)), np.zeros(p)
+    for name, each in parts.items():
+        units = np.array([each.unit / base[name] if column in (MONEY, EARLIER) else 1.0 for column in each.names])
+        inside = each.equations.inside
+        values += inside.values[:1] * np.outer(units, units) * scale
+        spread += inside.spread * units**2 * scale
+    return Inside(values=values, spread=spread)
+
+
+def _before(months: int) -> dict[str, Maker]:
+    """Describe earlier money, in the unit of the segment, and its rate of growth up to the month before the answer."""
+    now, before = money_column(-1), money_column(-months)
+
+    def growth(table: Any) -> Any:
+        middle = (table[now].abs() + table[before].abs()) / 2.0
+        return (table[now] - table[before]) / (middle > 0).ifelse(middle, 1.0)
+
+    return {EARLIER: lambda t: t[before] / t.rox_unit, GROWTH: growth}
+
+
+def _log_growth(months: int, cap: float) -> Callable[[Any], Any]:
+    def column(table: Any) -> Any:
+        growth = table[money_column(months)].ln() - table[money_column(0)].ln()
+        return (growth > cap).ifelse(cap, (growth < -cap).ifelse(-cap, growth))
+
+    return column
+
+
+def _known_past(answers: AnswerTable) -> int | None:
+    """Return the longest past that half of the answers have."""
+    found = answers.cells({}, {f"known_{months}": _knows(months) for months in PAST}).sum()
+    return next((months for months in PAST if found[f"known_{months}"] >= 0.5 * found["n"]), None)
+
+
+def _knows(months: int) -> Callable[[Any], Any]:
+    return lambda t: t[money_column(-months)].notnull() & t[money_column(-1)].notnull()
 
 
 def benchmarks(reg: Regression) -> dict[str, Benchmark]:
     """Measure each seen cause's share of what is left of the score and of the outcome (Cinelli & Hazlett 2020)."""
-    sources = {name: block for name, block in {**reg.adjust, **reg.beside}.items() if name}
     found = {}
-    for name, block in sources.items():
+    for name, block in {**reg.adjust, **reg.beside}.items():
         others = reg.columns(name)
-        with_score = np.column_stack([others, reg.score])
         found[name] = Benchmark(
             name=name,
-            r2_outcome=_share(reg.outcome, block, with_score),
-            r2_treatment=_share(reg.score, block, others),
+            r2_outcome=reg.share(0, block, [*others, 1]),
+            r2_treatment=reg.share(1, block, others),
         )
     return found
 
@@ -180,16 +237,15 @@ def cause_name(name: str) -> str:
 
 def oster_check(reg: Regression, money: str) -> Check:
     """Ask how much more hidden causes would have to matter than the seen ones (ROX-A20; Oster 2019)."""
-    seen = np.hstack([reg.columns(), *reg.beside.values()])
-    base = np.empty((reg.outcome.size, 0))
-    short, long = reg.fit(base), reg.fit(seen)
+    seen = [*reg.columns(), *(place for block in reg.beside.values() for place in block)]
+    short, long = reg.fit([]), reg.fit(seen)
     parts = {
         "beta_short": short[0],
         "r2_short": short[2],
         "beta_long": long[0],
         "r2_long": long[2],
         "r2_max": min(1.0, ROOM * long[2]),
-        "var_outcome": float(reg.outcome @ reg.outcome / reg.outcome.size),
+        "var_outcome": float(reg.inside.values[0, 0, 0] / reg.rows),
         "var_treatment": short[3],
         "var_treatment_residual": long[3],
     }
@@ -209,18 +265,3 @@ def _times(value: float) -> str:
     if abs(value) > MOST:
         return f"{'-' if value < 0 else ''}>{MOST:.0f}"
     return f"{value:.2g}" if abs(value) < 10 else f"{value:.0f}"
-
-
-def _rest(values: Floats, columns: Floats) -> Floats:
-    if not columns.shape[1]:
-        return values
-    return np.asarray(values - columns @ linalg.lstsq(columns, values, cond=COLLINEAR, lapack_driver="gelsy")[0])
-
-
-def _share(values: Floats, block: Floats, others: Floats) -> float:
-    """Return the partial R² of a block of columns, below 1."""
-    left = _rest(values, others)
-    own = np.column_stack([_rest(column, others) for column in block.T])
-    after = _rest(left, own)
-    total = float(left @ left)
-    return float(np.clip(1 - after @ after / total, 0.0, 1 - 1e-12)) if total > 0 else 0.0

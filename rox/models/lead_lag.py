@@ -13,18 +13,19 @@ from rox.core.case import EVERYONE
 from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.effect import Effect
-from rox.core.errors import FitError
+from rox.core.errors import DataError, FitError
 from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.units import Dose, Unit
 from rox.core.words import say
-from rox.models.answers import Answers, answer_rows, counts_of, outcome_unit
-from rox.models.churn_cox import ChurnCox
+from rox.models.answer_table import AnswerTable, answer_table
+from rox.models.answers import outcome_unit
+from rox.models.churn_hazard import ChurnHazard
 from rox.models.evidence import Segments, answering_share, demoted_to, rival_table, usable_segments
-from rox.models.growth import FEWEST, GrowthSums, ends_of, growth_after_answers
+from rox.models.growth import FEWEST, GrowthSums, covariances, ends_of, growth_after_answers
 from rox.models.phrases import amount, p_value
 from rox.models.population import Population, shown
-from rox.models.reliability import Reliability, answer_reliability
+from rox.models.reliability import Reliability, reliability_of
 from rox.models.score_effect import people_of
 from rox.models.shift import category_shifts, unit_table, units_check
 from rox.numerics.jackknife import Jackknife, bucket_jackknife
@@ -58,7 +59,7 @@ class LeadLag:
     Per segment, the covariance of an answer with the growth of each quarter after it is fitted by minimum distance
     (``rox.numerics.lead_lag``); the quarters before the answer are left out and serve as a test: where growth comes
     first, experience follows money and the result is not to be trusted. Segments are pooled on the scale of shares of
-    money (Gelman et al. 2013, section 5.4). Customers kept are added from ``ChurnCox`` with the money of leavers.
+    money (Gelman et al. 2013, section 5.4). Customers kept are added from ``ChurnHazard`` with the money of leavers.
     Errors by leaving out one of 64 buckets of customers at a time.
 
     Attributes:
@@ -91,18 +92,18 @@ class LeadLag:
         generator = np.random.default_rng(rng)
         self._require_choices(data)
         places = np.arange(1 - self.before, self.leads + 1)
-        answers = answer_rows(data, age=1, controls=(), offsets=ends_of(places))
-        segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
+        answers = answer_table(data, age=1, offsets=ends_of(places))
+        segments = usable_segments(answers, min_cell=data.study.about.min_cell)
         segments, growth = self._dense(answers, segments, places)
-        rows, people = people_of(answers, segments)
-        noise = _passing(rows, generator)
+        answers, people = people_of(answers, segments)
+        noise = _passing(answers, generator)
         profile, found = self._profile(growth, noise)
         covariance = found.covariance + self._of_calibration(growth, noise, profile)
         base = people.baseline["money"].to_numpy(dtype=float)
         pooled = _pooled(found.estimate, covariance, base, self.draws, generator)
         kept, churn_checks = self._kept(data, people, answers, generator)
         draws = base * (kept[1] * np.exp(pooled.draws) - kept[0])
-        shift = category_shifts(data, rows, people.groups)
+        shift = category_shifts(data, answers, people.groups)
         shifts = {name: each.draws(self.draws, generator) for name, each in shift.items()}
         by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
         units = unit_table(by_group, shifts)
@@ -114,7 +115,7 @@ class LeadLag:
             _at_the_edge(profile),
             _precision(draws @ people.shares, outcome_unit(data)[1]),
             *churn_checks,
-            answering_share(answers.people, rows),
+            answering_share(answers),
             *units_check(units, data.study.currency),
         )
         tables = {
@@ -147,9 +148,9 @@ class LeadLag:
             grade=grade_after(Grade.C, checks),
             checks=checks,
             specification=repr(self),
-            trail=(*data.trail, *answers.steps, _growth_step(rows, growth)),
+            trail=(*data.trail, *answers.steps, _growth_step(answers, growth)),
             fingerprint=data.fingerprint,
-            counts=counts_of(rows),
+            counts=answers.totals(),
             tables={
                 name: shown(table, sizes, min_cell) if name in ("coefficients", "units") else table
                 for name, table in tables.items()
@@ -172,9 +173,11 @@ class LeadLag:
         if faults:
             raise FitError("These choices do not fit the linked data.", faults)
 
-    def _dense(self, answers: Answers, segments: Segments, places: NDArray[np.int64]) -> tuple[Segments, GrowthSums]:
+    def _dense(
+        self, answers: AnswerTable, segments: Segments, places: NDArray[np.int64]
+    ) -> tuple[Segments, GrowthSums]:
         """Keep the segments with enough answers beside the growth of every quarter, and say which are left out."""
-        growth = growth_after_answers(answers, answers.rows, segments.kept, places, cap=self.cap)
+        growth = growth_after_answers(answers, segments.kept, places, cap=self.cap)
         thin = [name for name in segments.kept if name not in growth.dense]
         if len(thin) == len(segments.kept):
             raise FitError(
@@ -184,8 +187,7 @@ class LeadLag:
         if not thin:
             return segments, growth
         said = Check(code="ROX-A06", verdict=Verdict.NOTE, values={"segments": ", ".join(thin), "need": FEWEST})
-        kept = replace(segments, kept=growth.dense, checks=(*segments.checks, said))
-        return kept, growth_after_answers(answers, answers.rows, kept.kept, places, cap=self.cap)
+        return replace(segments, kept=growth.dense, checks=(*segments.checks, said)), growth.of(growth.dense)
 
     def _profile(self, growth: GrowthSums, noise: Reliability) -> tuple[Profile, Jackknife]:
         """Fit the profile and the share of money per point after the horizon, with its jackknife."""
@@ -216,7 +218,7 @@ class LeadLag:
         return np.asarray(np.cov(np.array(moved), rowvar=False).reshape(len(growth.groups), len(growth.groups)))
 
     def _kept(
-        self, data: Linked, people: Population, answers: Answers, rng: np.random.Generator
+        self, data: Linked, people: Population, answers: AnswerTable, rng: np.random.Generator
     ) -> tuple[tuple[Floats, Floats], tuple[Check, ...]]:
         """Draw the share of money kept from leaving without and with one more point; shapes (g,) and (draw, g)."""
         hazard = _money_hazard(answers.people, people.groups)
@@ -225,7 +227,7 @@ class LeadLag:
             note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": "score.kept.none"})
             return (stay, np.tile(stay, (self.draws, 1))), (note,)
         try:
-            churn = ChurnCox(time="calendar", draws=self.draws).fit(data, rng=rng)
+            churn = _churn(data, self.draws, rng)
         except FitError as cause:
             note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": cause.headline})
             return (stay, np.tile(stay, (self.draws, 1))), (note,)
@@ -268,8 +270,8 @@ class LeadLag:
         return rival_table(table, "lead_lag")
 
 
-def _passing(rows: pd.DataFrame, rng: np.random.Generator) -> Reliability:
-    noise = answer_reliability(rows, rng)
+def _passing(answers: AnswerTable, rng: np.random.Generator) -> Reliability:
+    noise = reliability_of(answers, rng)
     if noise is None:
         raise FitError(
             "Too few customers answered more than once to tell passing from lasting experience.",
@@ -303,6 +305,14 @@ def _pooled(estimate: Floats, covariance: Floats, base: Floats, size: int, rng: 
     )
 
 
+def _churn(data: Linked, size: int, rng: np.random.Generator) -> Effect:
+    """Fit the model of leaving by months since opening, or by calendar where openings are not known well enough."""
+    try:
+        return ChurnHazard(draws=size).fit(data, rng=rng)
+    except DataError:
+        return ChurnHazard(clock="calendar", draws=size).fit(data, rng=rng)
+
+
 def _money_hazard(people: Census, groups: Sequence[str]) -> Floats:
     """Return the share of a segment's money that leaves by choice in a month, shape (g,).
 
@@ -322,8 +332,7 @@ def _before(growth: GrowthSums, profile: Profile, weight: Floats) -> tuple[Check
     early, first = growth.places <= 0, growth.places == 1
 
     def excess(sums: Floats) -> Floats:
-        covariance = np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)
-        return np.atleast_1d(np.mean(weight @ (covariance - profile.fitted)[:, early]))
+        return np.atleast_1d(np.mean(weight @ (covariances(sums) - profile.fitted)[:, early]))
 
     found = bucket_jackknife(excess, growth.by_bucket)
     trace = float(weight @ (profile.fitted - profile.common[:, None])[:, first][:, 0])
@@ -336,11 +345,7 @@ def _before(growth: GrowthSums, profile: Profile, weight: Floats) -> tuple[Check
 def _misfit(growth: GrowthSums, profile: Profile) -> Check:
     """Test whether the shape fits the quarters after the answer (ROX-A13)."""
     use = growth.places >= 1
-
-    def moments(sums: Floats) -> Floats:
-        return np.asarray(np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)[:, use].ravel())
-
-    found = bucket_jackknife(moments, growth.by_bucket)
+    found = bucket_jackknife(lambda sums: covariances(sums)[:, use].ravel(), growth.by_bucket)
     p = misfit_p_value(
         profile.residual[:, use].ravel(), found.covariance, 2 * len(growth.groups) + 1, clusters=len(growth.by_bucket)
     )
@@ -362,11 +367,12 @@ def _precision(draws: Floats, currency: str) -> Check:
     return Check(code="ROX-A17", verdict=Verdict.NOTE if wide else Verdict.PASS, values=values)
 
 
-def _growth_step(rows: pd.DataFrame, growth: GrowthSums) -> Step:
+def _growth_step(answers: AnswerTable, growth: GrowthSums) -> Step:
+    rows = int(growth.answers.sum())
     return Step(
         name="growth",
-        rows=growth.answers,
-        lost=len(rows) - growth.answers,
+        rows=rows,
+        lost=answers.totals()["rows"] - rows,
         customers=int(growth.customers.sum()),
         reason="score.step.growth",
     )
@@ -398,11 +404,7 @@ def _profile_table(growth: GrowthSums, profile: Profile, people: Population) -> 
     """List the covariance of an answer with the growth of each quarter around it, segments summed by their money."""
     weight = people.shares * people.baseline["money"].to_numpy(dtype=float)
     weight = weight / weight.sum()
-
-    def together(sums: Floats) -> Floats:
-        return np.asarray(weight @ np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0))
-
-    found = bucket_jackknife(together, growth.by_bucket)
+    found = bucket_jackknife(lambda sums: weight @ covariances(sums), growth.by_bucket)
     return pd.DataFrame(
         {
             "covariance": found.estimate,

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import linalg
 
 from rox.core.check import Check, Verdict
+from rox.core.derived import Maker
+from rox.models.answer_columns import MONEY, SCORE
+from rox.models.answer_products import Products, Regressed, products
+from rox.models.answer_table import AnswerTable
 from rox.models.evidence import overall
 from rox.models.phrases import amount
 from rox.models.population import Population
-from rox.models.reliability import answer_reliability
-from rox.models.slope import COLLINEAR, Slope, within
-from rox.numerics.simex import LEAST_RELIABILITY, conditional_reliability, errors_in_variables
+from rox.models.reliability import reliability_of
+from rox.models.slope import slope_of
+from rox.numerics.jackknife import jackknife
+from rox.numerics.simex import LEAST_RELIABILITY, Corrected, conditional_reliability, errors_in_variables
 
 Floats = NDArray[np.float64]
-Adjust = Callable[[pd.DataFrame], Floats]
 
 RELEVANT = 0.3
 """Correlation with the present answer, beside the adjustments, that the previous one needs to stand in for it."""
 FEWEST_PAIRS = 100
 """Answers with an earlier one that a segment needs."""
+PREVIOUS = "rox_previous"
 
 
 def without_noise(
-    rows: pd.DataFrame,
-    fits: Mapping[str, Slope],
+    regressed: Regressed,
     people: Population,
-    adjust: Adjust,
     *,
+    units: bool,
     noise_sd: float | None,
     rng: np.random.Generator,
     currency: str,
@@ -43,10 +45,9 @@ def without_noise(
     customers who answered twice. Neither removes lasting habits of answering.
 
     Args:
-        rows: Answers.
-        fits: Slopes by segment.
+        regressed: The regression as answered.
         people: Shares of the segments.
-        adjust: Makes the columns a segment's regression holds equal, shape (n, k); months are taken out besides.
+        units: Whether places have effects of their own.
         noise_sd: Standard deviation of an answer's passing noise in points, from a retest; None measures it from
             repeated answers.
         rng: For the bootstrap of the noise.
@@ -57,25 +58,23 @@ def without_noise(
         noise there is (ROX-E06), or why nothing was corrected (ROX-E07, ROX-E08).
     """
     found = {}
-    instrumented = _previous_answer(rows, people, adjust)
+    instrumented = _previous_answer(regressed, people, units=units)
     if instrumented is not None:
         found["previous_answer"] = instrumented
-    noise = _noise(rows, noise_sd, rng)
+    noise = _noise(regressed.answers, noise_sd, rng)
     if noise is None:
-        return found, Check(code="ROX-E08", verdict=Verdict.NOTE, values={"pairs": _pairs(rows)})
-    kept = {}
-    for name in fits:
-        part = rows[rows["segment"] == name]
-        kept[name] = conditional_reliability(
-            _left_of_score(part, adjust(part)), noise[0], noise_variance_variance=noise[1]
+        totals = regressed.answers.totals()
+        return found, Check(
+            code="ROX-E08", verdict=Verdict.NOTE, values={"pairs": totals["rows"] - totals["customers"]}
         )
+    kept = {name: _reliable(part, regressed.others, noise) for name, part in regressed.parts.items()}
     least = min(each.value for each in kept.values())
     if least < LEAST_RELIABILITY:
         weak = ", ".join(f"{name} ({each.value:.2f})" for name, each in kept.items() if each.value < LEAST_RELIABILITY)
         values: dict[str, str | int | float] = {"segments": weak, "need": LEAST_RELIABILITY}
         return found, Check(code="ROX-E07", verdict=Verdict.NOTE, values=values)
     value, variance = 0.0, 0.0
-    for share, (name, fit) in zip(people.shares, fits.items(), strict=True):
+    for share, (name, fit) in zip(people.shares, regressed.fits.items(), strict=True):
         held = kept[name]
         corrected = errors_in_variables(
             fit.value, fit.se**2, reliability=min(held.value, 1.0), reliability_variance=held.variance
@@ -85,62 +84,51 @@ def without_noise(
     said: dict[str, str | int | float] = {
         "low": 100 * least,
         "high": 100 * max(each.value for each in kept.values()),
-        "before": amount(overall(fits, people.shares)[0], currency),
+        "before": amount(overall(regressed.fits, people.shares)[0], currency),
         "after": amount(value, currency),
         "sd": float(np.sqrt(noise[0])),
     }
     return found, Check(code="ROX-E06", verdict=Verdict.NOTE, values=said)
 
 
-def _noise(rows: pd.DataFrame, noise_sd: float | None, rng: np.random.Generator) -> tuple[float, float] | None:
+def _noise(answers: AnswerTable, noise_sd: float | None, rng: np.random.Generator) -> tuple[float, float] | None:
     """Return the variance of noise and the sampling variance of that."""
     if noise_sd is not None:
         return noise_sd**2, 0.0
-    measured = answer_reliability(rows, rng)
+    measured = reliability_of(answers, rng)
     if measured is None:
         return None
     return float(measured.parts[0, 3]), float(measured.parts[1:, 3].var(ddof=1))
 
 
-def _pairs(rows: pd.DataFrame) -> int:
-    return len(rows) - int(rows["customer"].nunique())
+def _reliable(part: Products, others: Sequence[str], noise: tuple[float, float]) -> Corrected:
+    """Return the share of what the adjustments leave of the score that is no noise."""
+    equations = part.equations
+    left = equations.inside.rest(part.at([SCORE]), part.at(others))[:, 0, 0]
+    free = equations.count - len(part.effects) - len(others)
+    weight = float(part.weight.sum())
+    weights = np.concatenate([[weight], weight - part.weight])
+    spread = left / weights * equations.count / np.maximum(free, 1)
+    variance = float(jackknife(spread[0], spread[1:]).covariance[0, 0])
+    return conditional_reliability(
+        float(spread[0]), noise[0], noise_variance_variance=noise[1], score_variance_variance=variance
+    )
 
 
-def _inside(rows: pd.DataFrame, columns: Sequence[str], adjust: Floats) -> tuple[Floats, Floats]:
-    """Take months and adjustments out of columns; returns them, shape (n, k), weighted, and the root weights."""
-    weight = (rows["weight"] / rows["weight"].mean()).to_numpy(dtype=float)
-    root = np.sqrt(weight)[:, None]
-    values = within(rows[list(columns)].to_numpy(dtype=float), rows["month"], weight) * root
-    if adjust.shape[1]:
-        others = within(adjust, rows["month"], weight) * root
-        values -= others @ linalg.lstsq(others, values, cond=COLLINEAR, lapack_driver="gelsy")[0]
-    return values, root[:, 0]
-
-
-def _left_of_score(rows: pd.DataFrame, adjust: Floats) -> float:
-    left, root = _inside(rows, ["score"], adjust)
-    free = len(rows) - rows["month"].nunique() - adjust.shape[1]
-    return float((left**2).sum() / (root**2).sum() * len(rows) / max(free, 1))
-
-
-def _previous_answer(rows: pd.DataFrame, people: Population, adjust: Adjust) -> tuple[float, float] | None:
-    """Two-stage least squares with the customer's previous answer; nothing where a segment cannot carry it."""
-    ordered = rows.sort_values(["customer", "answered"])
-    ordered = ordered.assign(previous=ordered.groupby("customer")["score"].shift())
-    ordered = ordered[ordered["previous"].notna()]
-    value, variance = 0.0, 0.0
-    for share, name in zip(people.shares, people.groups, strict=True):
-        part = ordered[ordered["segment"] == name]
-        if len(part) < FEWEST_PAIRS:
+def _previous_answer(regressed: Regressed, people: Population, *, units: bool) -> tuple[float, float] | None:
+    """Put the customer's previous answer into the score's place; nothing where a segment cannot carry it."""
+    answers = regressed.answers.where(lambda t: t.previous.notnull())
+    if not set(people.groups) <= set(answers.counts.index):
+        return None
+    columns: Mapping[str, Maker] = {**regressed.columns, PREVIOUS: lambda t: t.previous.cast("float64")}
+    names = (MONEY, SCORE, PREVIOUS, *regressed.others)
+    fits = {}
+    for name, part in products(answers, columns, names, regressed.scales, units=units).items():
+        (money, score, previous), others = part.at([MONEY, SCORE, PREVIOUS]), part.at(regressed.others)
+        inside = part.equations.inside
+        left = inside.rest([score, previous], others)[0]
+        if part.rows < FEWEST_PAIRS or not left[0, 1] > RELEVANT * np.sqrt(left[0, 0] * left[1, 1]):
             return None
-        left, _ = _inside(part, ["outcome", "score", "previous"], adjust(part))
-        money, score, instrument = left.T
-        strength = instrument @ score
-        if strength / np.sqrt((instrument @ instrument) * (score @ score)) < RELEVANT:
-            return None
-        slope = instrument @ money / strength
-        pull = pd.Series(instrument * (money - slope * score)).groupby(part["customer"].to_numpy()).sum()
-        clusters = len(pull)
-        value += share * slope
-        variance += share**2 * float((pull**2).sum()) / strength**2 * clusters / (clusters - 1)
-    return float(value), float(np.sqrt(variance))
+        values = part.unit * inside.instrumented(money, score, previous, others)
+        fits[name] = slope_of(values, part.buckets, rows=part.rows, customers=part.customers, what=name)
+    return overall({name: fits[name] for name in people.groups}, people.shares)

@@ -159,6 +159,30 @@ def dip_check(data: Rollout, att: RolloutATT) -> Check:
     return Check(code="ROX-L03", verdict=verdict, values={"dip": 100 * dip, "se": 100 * se})
 
 
+def drift_check(data: Rollout, att: RolloutATT) -> Check:
+    """Ask what is left of the effect if places went on drifting apart as before the start (ROX-L21).
+
+    A straight line through the months before the start is carried on through the window and taken off, with the error
+    of the line in the interval (Rambachan & Roth 2023, their case of no curvature). Where places were drawn by lot
+    nothing drifts but by chance. Where they were not, an effect of which such a line leaves nothing that chance could
+    not explain is no better than a correlation.
+    """
+    event, theta, influence = att.path.labels, att.path.estimate[:, -1], att.path.influence[:, :, -1]
+    before = np.flatnonzero((event < 0) & np.isfinite(theta))
+    away = event[before] - event[before].mean()
+    contrast = (sum(att.window_months) / 2 + 1) * away / (away**2).sum()
+    effect = float(att.window.overall[-1])
+    left = effect - float(contrast @ theta[before])
+    pull = att.window.overall_influence[:, -1] - influence[:, before] @ contrast
+    places = int((att.cells.weights[:, -1] > 0).sum())
+    reach = float(stats.t.ppf(1 - LEVEL, max(places - 1, 1)) * np.sqrt((pull**2).sum()))
+    values = {"effect": 100 * effect, "left": 100 * left, "low": 100 * (left - reach), "high": 100 * (left + reach)}
+    fails = data.assigned != "random" and not (abs(left) > reach and left * effect > 0)
+    if fails:
+        return Check(code="ROX-L21", verdict=Verdict.DEMOTE, values=values, to_grade=Grade.D)
+    return Check(code="ROX-L21", verdict=Verdict.PASS, values=values)
+
+
 def assignment_check(data: Rollout, leads: tuple[Check, Check]) -> Check:
     """Cap the grade by how the places were chosen.
 

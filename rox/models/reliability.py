@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+
+from rox.models.answer_table import AnswerTable
 
 Floats = NDArray[np.float64]
 
@@ -61,15 +63,102 @@ def _share(values: Floats) -> Share:
     return Share(value=float(values[0]), se=float(values[1:].std(ddof=1)), low=float(low), high=float(high))
 
 
-def answer_reliability(rows: pd.DataFrame, rng: np.random.Generator) -> Reliability | None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pairs:
+    """Products of a customer's answers around the means of their segment and month, by bucket. k = buckets, m = months
+    between the answers.
+
+    Attributes:
+        months: Shape (m,).
+        counts: Shape (k, m).
+        sums: Shape (k, m).
+        own: Shape (k,): squares of single answers.
+        answers: Shape (k,).
+    """
+
+    months: NDArray[np.int64]
+    counts: Floats
+    sums: Floats
+    own: Floats
+    answers: Floats
+
+    def reliability(self, rng: np.random.Generator) -> Reliability | None:
+        """Fit the parts with a bootstrap of buckets; nothing when too few pairs, or distances between them."""
+        pairs = round(self.counts.sum())
+        use = self.counts.sum(0) >= FEWEST_AT_DISTANCE
+        if pairs < FEWEST_PAIRS or use.sum() < 3:
+            return None
+        months, counts, sums = self.months[use], self.counts[:, use], self.sums[:, use]
+        k = len(counts)
+        times = np.vstack([np.ones(k), rng.multinomial(k, np.ones(k) / k, RESAMPLES)])
+        parts = [_parts(months, t @ counts, t @ sums, (t @ self.own) / (t @ self.answers)) for t in times]
+        return Reliability(parts=np.array(parts), pairs=pairs)
+
+
+def reliability_of(answers: AnswerTable, rng: np.random.Generator) -> Reliability | None:
     """Fit the autocovariance of answers around the mean of their segment and month, with a bootstrap of customers.
 
     Args:
-        rows: One row per answer: ``customer``, ``segment``, ``answered``, ``score``.
+        answers: The answers, of which only sums are taken.
         rng: For the bootstrap, which redraws 64 buckets of customers.
 
     Returns:
         Nothing when fewer than 400 pairs of answers, or fewer than three distances between them, are there.
+    """
+    own = answers.cells(
+        {"segment": "segment", "answered": "answered"},
+        {"points": lambda t: t.score.cast("float64"), "squares": lambda t: t.score.cast("float64") * t.score},
+    )
+    totals = own.groupby(["segment", "answered"])[["n", "points"]].sum()
+    mean = totals["points"] / totals["n"]
+    centre = mean.loc[pd.MultiIndex.from_frame(own[["segment", "answered"]])].to_numpy()
+    squares = own["squares"] - 2 * centre * own["points"] + centre**2 * own["n"]
+    pairs = _paired(answers).cells(
+        {"segment": "segment", "answered": "answered", "earlier": "earlier"},
+        {"points": lambda t: t.score.cast("float64"), "said": "said", "both": lambda t: t.said * t.score},
+    )
+    now = mean.reindex(pd.MultiIndex.from_frame(pairs[["segment", "answered"]])).to_numpy()
+    then = mean.reindex(pd.MultiIndex.from_frame(pairs[["segment", "earlier"]])).to_numpy()
+    product = pairs["both"] - now * pairs["said"] - then * pairs["points"] + now * then * pairs["n"]
+    months, place = np.unique((pairs["answered"] - pairs["earlier"]).to_numpy(dtype=np.int64), return_inverse=True)
+    present = np.sort(own["bucket"].unique())
+    where = (np.searchsorted(present, pairs["bucket"].to_numpy()), place)
+    counts, sums = np.zeros((len(present), months.size)), np.zeros((len(present), months.size))
+    np.add.at(counts, where, pairs["n"].to_numpy(dtype=float))
+    np.add.at(sums, where, product.to_numpy(dtype=float))
+    bucket = np.searchsorted(present, own["bucket"].to_numpy())
+    return _Pairs(
+        months=months,
+        counts=counts,
+        sums=sums,
+        own=np.bincount(bucket, weights=squares, minlength=len(present)).astype(float),
+        answers=np.bincount(bucket, weights=own["n"], minlength=len(present)).astype(float),
+    ).reliability(rng)
+
+
+def _paired(answers: AnswerTable) -> AnswerTable:
+    """Put a customer's earlier answers, up to five before, beside each."""
+    panel = answers.linked.panel
+    earlier = panel.select(whose="customer", at="place", earlier="answered", said=panel.score.cast("float64")).view()
+    met = panel.inner_join(
+        earlier,
+        [
+            panel.customer == earlier.whose,
+            panel.place > earlier.at,
+            panel.place <= earlier.at + FURTHEST,
+            panel.answered > earlier.earlier,
+        ],
+    )
+    pairs = met.select("customer", "month", "segment", "answered", "score", "earlier", "said")
+    return replace(answers, linked=replace(answers.linked, panel=pairs))
+
+
+def answer_reliability(rows: pd.DataFrame, rng: np.random.Generator) -> Reliability | None:
+    """Fit the same from answers in a frame.
+
+    Args:
+        rows: One row per answer: ``customer``, ``segment``, ``answered``, ``score``.
+        rng: As of :func:`reliability_of`; so the return.
     """
     ordered = rows.sort_values(["customer", "answered"])
     around = (ordered["score"] - ordered.groupby(["segment", "answered"])["score"].transform("mean")).to_numpy()
@@ -80,22 +169,14 @@ def answer_reliability(rows: pd.DataFrame, rng: np.random.Generator) -> Reliabil
         distance.append((month[apart:] - month[:-apart])[same])
         product.append((around[apart:] * around[:-apart])[same])
         bucket.append(customer[apart:][same] % BUCKETS)
-    months, place = np.unique(np.concatenate(distance), return_inverse=True)
-    if place.size < FEWEST_PAIRS:
-        return None
+    months, place = np.unique(np.concatenate(distance).astype(np.int64), return_inverse=True)
     where = (np.concatenate(bucket), place)
     counts, sums = np.zeros((BUCKETS, months.size)), np.zeros((BUCKETS, months.size))
     np.add.at(counts, where, 1.0)
     np.add.at(sums, where, np.concatenate(product))
-    use = counts.sum(0) >= FEWEST_AT_DISTANCE
-    if use.sum() < 3:
-        return None
-    counts, sums = counts[:, use], sums[:, use]
-    own = np.bincount(customer % BUCKETS, weights=around**2, minlength=BUCKETS)
+    own = np.bincount(customer % BUCKETS, weights=around**2, minlength=BUCKETS).astype(float)
     answers = np.bincount(customer % BUCKETS, minlength=BUCKETS).astype(float)
-    times = np.vstack([np.ones(BUCKETS), rng.multinomial(BUCKETS, np.ones(BUCKETS) / BUCKETS, RESAMPLES)])
-    parts = [_parts(months[use], t @ counts, t @ sums, (t @ own) / (t @ answers)) for t in times]
-    return Reliability(parts=np.array(parts), pairs=place.size)
+    return _Pairs(months=months, counts=counts, sums=sums, own=own, answers=answers).reliability(rng)
 
 
 def _parts(months: NDArray[np.int64], counts: Floats, sums: Floats, variance: float) -> tuple[float, ...]:
@@ -110,6 +191,14 @@ def _parts(months: NDArray[np.int64], counts: Floats, sums: Floats, variance: fl
     return lasting, passing, memory, max(variance - lasting - passing, 0.0)
 
 
-def usual_gap(rows: pd.DataFrame) -> float:
+def usual_gap(answers: AnswerTable) -> float:
     """Return the median number of months between a customer's answers."""
-    return float(rows.sort_values(["customer", "answered"]).groupby("customer")["answered"].diff().median())
+    gaps = answers.cells(
+        {"gap": "rox_gap"},
+        {},
+        {"rox_gap": lambda t: t.answered - t.answered.lag().over(group_by="customer", order_by="place")},
+        lambda t: t.rox_gap.notnull(),
+    )
+    rows = gaps.groupby("gap")["n"].sum().sort_index()
+    middle = int(np.searchsorted(rows.cumsum().to_numpy(), rows.sum() / 2))
+    return float(rows.index.to_numpy(dtype=float)[middle])

@@ -16,7 +16,7 @@ from rox.core.errors import FitError
 from rox.core.linked import Linked, month_label
 from rox.core.units import Unit
 from rox.models.answers import outcome_unit
-from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check
+from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check
 from rox.models.phrases import amount, p_value
 from rox.models.population import Population, shown
 from rox.models.rollout import Rollout
@@ -25,7 +25,7 @@ from rox.models.rollout_outcomes import score_effect
 from rox.models.rollout_precision import FEW_PLACES, TOO_FEW_PLACES, normal_p_value
 from rox.models.rollout_ratio import PooledRatio
 from rox.models.rollout_score import MONEY_BINS, READINGS, CohortAnswers, Reading, ScoreGain, exposure, lead_gain
-from rox.models.shift import category_shifts, unit_table
+from rox.models.shift import counted_rows, shifts_of, unit_table
 
 Floats = NDArray[np.float64]
 
@@ -164,9 +164,10 @@ def require_strength(slope: PooledRatio, found: Stages) -> None:
 
 
 def design_checks(found: Stages, leads: int) -> tuple[Check, ...]:
-    """Judge how places were chosen and how their money moved before the start (ROX-L01 to ROX-L07)."""
+    """Judge how places were chosen and how their money moved before the start (ROX-L01 to ROX-L07, ROX-L21)."""
     before = checks_of_leads(found.att, leads=leads)
-    return (assignment_check(found.cohort, before), *before, dip_check(found.cohort, found.att))
+    cohort, att = found.cohort, found.att
+    return (assignment_check(cohort, before), *before, dip_check(cohort, att), drift_check(cohort, att))
 
 
 def few_places_check(places: tuple[int, int], df: int) -> Check:
@@ -288,7 +289,9 @@ def both_units(
 ) -> tuple[Floats | None, pd.DataFrame]:
     """Measure NPS points per score point among the cohort's answers, and put both units side by side."""
     groups, min_cell = found.cohort.groups, data.study.about.min_cell
-    shift = {name: each.draws(len(draws), rng) for name, each in category_shifts(data, answers.rows, groups).items()}
+    counted = counted_rows(data, answers.rows)
+    measured = {} if counted is None else shifts_of(counted, groups)
+    shift = {name: each.draws(len(draws), rng) for name, each in measured.items()}
     by_group = {EVERYONE: draws @ found.people.shares} | dict(zip(groups, draws.T, strict=True))
     return shift.get(EVERYONE), shown(unit_table(by_group, shift), _sizes(found), min_cell)
 

@@ -16,7 +16,8 @@ from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.units import Dose
 from rox.core.words import say
-from rox.models.answers import Answers, counts_of, outcome_unit
+from rox.models.answer_table import AnswerTable
+from rox.models.answers import outcome_unit
 from rox.models.evidence import Segments
 from rox.models.population import Population, population_of, shown
 from rox.models.shift import category_shifts, unit_table
@@ -45,20 +46,25 @@ class PerPoint:
 
 
 def per_point(
-    data: Linked, rows: pd.DataFrame, fits: Mapping[str, Slope], people: Population, size: int, rng: np.random.Generator
+    data: Linked,
+    answers: AnswerTable,
+    fits: Mapping[str, Slope],
+    people: Population,
+    size: int,
+    rng: np.random.Generator,
 ) -> PerPoint:
     """Draw the slopes; segments share no customer, so their sampling errors are independent.
 
     Args:
         data: The linked panel.
-        rows: The answers used.
+        answers: The answers used.
         fits: By segment, in the order of ``people.groups``.
         people: The company's customers.
         size: Number of draws.
         rng: Source of randomness.
     """
     draws = np.column_stack([fit.draws(size, rng) for fit in fits.values()])
-    measured = category_shifts(data, rows, people.groups)
+    measured = category_shifts(data, answers, people.groups)
     shifts = {name: shift.draws(size, rng) for name, shift in measured.items()}
     by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
     order = [*people.groups, *({EVERYONE} - set(people.groups))]
@@ -72,10 +78,9 @@ def per_point(
     )
 
 
-def people_of(answers: Answers, segments: Segments) -> tuple[pd.DataFrame, Population]:
+def people_of(answers: AnswerTable, segments: Segments) -> tuple[AnswerTable, Population]:
     """Return the answers of the segments that can be estimated, and the company's customers in them."""
-    rows = answers.rows[answers.rows["segment"].isin(segments.kept)]
-    return rows, population_of(answers.people, segments.kept)
+    return answers.of(segments.kept), population_of(answers.people, segments.kept)
 
 
 def score_effect(
@@ -83,8 +88,7 @@ def score_effect(
     question: Question,
     *,
     data: Linked,
-    answers: Answers,
-    rows: pd.DataFrame,
+    answers: AnswerTable,
     point: PerPoint,
     segments: Segments,
     checks: tuple[Check, ...],
@@ -99,8 +103,7 @@ def score_effect(
         name: Short name; its population and treatment stand in the catalogue under it.
         question: What it answers.
         data: The linked panel.
-        answers: Horizon and trail.
-        rows: The answers used.
+        answers: The answers used.
         point: Slopes and draws.
         segments: For the tail index of money.
         checks: Every test that ran.
@@ -137,7 +140,7 @@ def score_effect(
         specification=specification,
         trail=(*data.trail, *answers.steps, *steps),
         fingerprint=data.fingerprint,
-        counts=counts_of(rows),
+        counts=answers.totals(),
         tables={
             "coefficients": shown(coefficients, sizes, min_cell),
             "units": shown(point.units, sizes, min_cell),

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
+from rox.core.case import EVERYONE
 from rox.core.check import Check, Grade, Verdict
+from rox.core.derived import Maker
 from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
 from rox.core.views import money_column
-from rox.models.answers import PAST, USUAL, Answers, answer_rows, control_columns, outcome_unit, root_tenure
+from rox.models.answer_columns import MONEY, SCORE, Scales
+from rox.models.answer_products import Products, Regressed, products, together
+from rox.models.answer_table import AnswerTable, answer_table
+from rox.models.answers import PAST, outcome_unit
 from rox.models.evidence import (
+    TOP,
     answering_share,
     demoted_to,
     influence_check,
     overall,
     power_check,
-    rest,
     rival_table,
     usable_segments,
 )
@@ -32,12 +37,12 @@ from rox.models.phrases import p_value
 from rox.models.population import Population
 from rox.models.score_effect import people_of, per_point, score_effect
 from rox.models.shift import shift_by_month, units_check
-from rox.models.slope import Slope, indicators, slope
 
 POOLED_RATIO = 1.5
 """Pooled over within: from here on most of the pooled number is who the customers are."""
 PLACEBO_RATIO, PLACEBO_P = 0.25, 0.01
 """The growth before the answer may be at most this share of the main estimate, and not this clearly there."""
+GROWTH, RATE = "rox_growth", "rox_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +53,9 @@ class ScoreGap:
     controls, weighted over segments by the company's customers. It says "hold more", never "raising the score adds":
     wealth, growth and experience come together in it, and reading it as an effect overstates several times.
 
-    One row per answer; weighted least squares per segment with month effects (and unit effects if asked), controls
-    known at the start and the square root of tenure where opening is known; errors CR1 by customer.
+    Weighted least squares over the answers of each segment with month effects (and unit effects if asked), controls
+    known at the start and the square root of tenure where opening is known, solved from sums of products; errors by
+    leaving out one of 64 buckets of customers at a time.
 
     Attributes:
         age: Months from the answer to the outcome.
@@ -84,32 +90,30 @@ class ScoreGap:
             FitError: Choices that do not fit the data, or no segment that can be estimated.
         """
         controls = tuple(data.controls if self.controls is None else self.controls)
-        answers = self._capped(data, answer_rows(data, age=self.age, controls=controls))
-        segments = usable_segments(answers.rows, min_cell=data.study.about.min_cell)
-        rows, people = people_of(answers, segments)
-        design = _Design(controls=controls, unit_effects=self.unit_effects)
-        fits = design.by_segment(rows, people.groups)
+        answers = self._capped(data, answer_table(data, age=self.age, controls=controls))
+        segments = usable_segments(answers, min_cell=data.study.about.min_cell)
+        answers, people = people_of(answers, segments)
+        regressed = _regressed(answers, controls, units=self.unit_effects)
         generator = np.random.default_rng(rng)
-        point = per_point(data, rows, fits, people, self.draws, generator)
+        point = per_point(data, answers, regressed.fits, people, self.draws, generator)
         clean, noise_check = without_noise(
-            rows,
-            fits,
+            regressed,
             people,
-            design.adjust,
+            units=self.unit_effects,
             noise_sd=self.noise_sd,
             rng=generator,
             currency=outcome_unit(data)[1],
         )
-        rivals = _rivals(rows, people, fits, design, clean)
+        rivals = _rivals(regressed, people, clean, units=self.unit_effects)
         checks = (
             *data.checks,
             *segments.checks,
             _pooled_check(rivals),
-            _past_check(answers, people, fits, design),
+            _past_check(regressed, people, units=self.unit_effects),
             noise_check,
-            influence_check(fits, people.shares, lambda name, out: design.segment(rest(rows, name, out))),
-            power_check(fits),
-            answering_share(answers.people, rows),
+            influence_check(regressed.fits, people.shares, lambda: regressed.without_loudest(people.shares, TOP)),
+            power_check(regressed.fits),
+            answering_share(answers),
             *units_check(point.units, data.study.currency),
         )
         return score_effect(
@@ -117,19 +121,18 @@ class ScoreGap:
             Question.GAP,
             data=data,
             answers=answers,
-            rows=rows,
             point=point,
             segments=segments,
             checks=checks,
-            tables={"rivals": rivals, "units_by_month": shift_by_month(data, rows)},
+            tables={"rivals": rivals, "units_by_month": shift_by_month(data, answers)},
             specification=repr(self),
             capped=bool(self.caps),
         )
 
-    def _capped(self, data: Linked, answers: Answers) -> Answers:
+    def _capped(self, data: Linked, answers: AnswerTable) -> AnswerTable:
         if not self.caps:
             return answers
-        known = sorted(answers.rows["segment"].astype(str).unique())
+        known = sorted(str(name) for name in answers.counts.index)
         faults = [
             f"caps: there is no segment {name!r}; they are {', '.join(known)}" for name in {*self.caps} - {*known}
         ]
@@ -138,76 +141,52 @@ class ScoreGap:
         ]
         if faults:
             raise FitError("These choices do not fit the linked data.", sorted(faults))
-        cap = answers.rows["segment"].map(self.caps).astype(float).fillna(np.inf)
-        money = ["outcome", *map(money_column, USUAL)]
-        capped = {name: answers.rows[name].clip(upper=cap) for name in money}
-        return replace(answers, rows=answers.rows.assign(**capped), people=data.census(caps=self.caps))
+        return answers.capped(self.caps, data.census(caps=self.caps))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Design:
-    """What a segment's regression holds equal."""
+def _regressed(answers: AnswerTable, controls: Sequence[str], *, units: bool) -> Regressed:
+    """Sum what the regressions of money on the score in every segment and month need."""
+    scales = Scales.of(answers, controls)
+    columns = scales.columns(controls, tenure=True)
+    others = scales.adjusting(controls, tenure=True)
 
-    controls: Sequence[str]
-    unit_effects: bool = False
-    tenure: bool = True
+    def summed(some: AnswerTable) -> dict[str, Products]:
+        return products(some, columns, (MONEY, SCORE, *others), scales, units=units)
 
-    def by_segment(self, rows: pd.DataFrame, groups: Sequence[str], outcome: str = "outcome") -> dict[str, Slope]:
-        return {name: self.segment(rows[rows["segment"] == name], outcome) for name in groups}
-
-    def adjust(self, rows: pd.DataFrame) -> NDArray[np.float64]:
-        adjust = [control_columns(rows, self.controls).to_numpy(dtype=float)]
-        if self.tenure and (tenure := root_tenure(rows)) is not None:
-            adjust.append(tenure.to_numpy()[:, None])
-        if self.unit_effects:
-            adjust.append(indicators(rows["unit"].astype(str))[:, 1:])
-        return np.hstack(adjust)
-
-    def segment(self, rows: pd.DataFrame, outcome: str = "outcome") -> Slope:
-        return slope(
-            rows[outcome],
-            rows["score"],
-            self.adjust(rows),
-            absorb=rows["month"],
-            customer=rows["customer"],
-            weight=rows["weight"],
-        )
+    return Regressed(answers=answers, columns=columns, scales=scales, others=others, summed=summed)
 
 
 def _rivals(
-    rows: pd.DataFrame,
-    people: Population,
-    fits: Mapping[str, Slope],
-    design: _Design,
-    clean: Mapping[str, tuple[float, float]],
+    regressed: Regressed, people: Population, clean: Mapping[str, tuple[float, float]], *, units: bool
 ) -> pd.DataFrame:
     """What others would report from the same answers, beside the headline ``adjusted``."""
-    pooled = slope(
-        rows["outcome"],
-        rows["score"],
-        np.empty((len(rows), 0)),
-        absorb=rows["customer"] * 0,
-        customer=rows["customer"],
-        weight=rows["weight"],
-    )
-    plain = _Design(controls=(), tenure=False).by_segment(rows, people.groups)
+    plain = regressed.parts
+    if units:
+        plain = products(regressed.answers, regressed.columns, (MONEY, SCORE), regressed.scales)
+    pooled = together(plain).slope(what=EVERYONE)
     found = {
         "pooled": (pooled.value, pooled.se),
-        "within_segments": overall(plain, people.shares),
-        "adjusted": overall(fits, people.shares),
+        "within_segments": overall({name: each.slope(what=name) for name, each in plain.items()}, people.shares),
+        "adjusted": overall(regressed.fits, people.shares),
     }
-    if not design.unit_effects and _units_are_many_times_answered(rows):
-        units = _Design(controls=design.controls, unit_effects=True).by_segment(rows, people.groups)
-        found["within_units"] = overall(units, people.shares)
+    if not units and _units_are_many_times_answered(regressed):
+        names = (MONEY, SCORE, *regressed.others)
+        parts = products(regressed.answers, regressed.columns, names, regressed.scales, units=True)
+        found["within_units"] = overall(
+            {name: each.slope(regressed.others, what=name) for name, each in parts.items()}, people.shares
+        )
     found |= clean
     return rival_table(found, "adjusted")
 
 
-def _units_are_many_times_answered(rows: pd.DataFrame) -> bool:
-    if rows["unit"].isna().any() or rows["unit"].nunique() < 2:
+def _units_are_many_times_answered(regressed: Regressed) -> bool:
+    keys: dict[str, Maker] = {"segment": "segment", "unit": lambda t: t.unit.fill_null("")}
+    found = regressed.answers.cells(keys, {"missing": lambda t: t.unit.isnull()})
+    if found["missing"].sum() > 0 or found["unit"].nunique() < 2:
         return False
-    counts = rows.groupby("segment").agg(rows=("score", "size"), units=("unit", "nunique"), months=("month", "nunique"))
-    return bool((counts["rows"] > 5 * (counts["units"] + counts["months"])).all())
+    counts = found.groupby("segment").agg(rows=("n", "sum"), units=("unit", "nunique"))
+    months = pd.Series({name: len(each.months) for name, each in regressed.parts.items()})
+    return bool((counts["rows"] > 5 * (counts["units"] + months)).all())
 
 
 def _pooled_check(rivals: pd.DataFrame) -> Check:
@@ -220,24 +199,27 @@ def _pooled_check(rivals: pd.DataFrame) -> Check:
     return demoted_to(Grade.D, "ROX-A02", fails, {"p": composition, "ratio": ratio})
 
 
-def _past_check(answers: Answers, people: Population, fits: Mapping[str, Slope], design: _Design) -> Check:
+def _past_check(regressed: Regressed, people: Population, *, units: bool) -> Check:
     """Regress the growth before the answer on the answer: the present cannot cause the past (ROX-A05).
 
     The ratio to the main estimate is in money; the p-value is of growth relative to the mean of both months, which no
     wealthy customer dominates, combined over segments by precision.
     """
-    rows, months = _with_past(answers)
-    usable = [name for name in people.groups if _can_carry(rows[rows["segment"] == name])]
-    if not months or not usable:
-        return Check(code="ROX-A09", verdict=Verdict.NOTE, values={"months": PAST[-1]})
-    money = design.by_segment(rows, usable, "growth")
-    rate = design.by_segment(rows, usable, "rate")
+    unknown = Check(code="ROX-A09", verdict=Verdict.NOTE, values={"months": PAST[-1]})
+    months = _known_past(regressed.answers)
+    if months is None:
+        return unknown
+    parts = _with_past(regressed, months, units=units)
+    usable = [name for name in people.groups if name in parts and _can_carry(parts[name])]
+    fits, others = regressed.fits, regressed.others
+    money = {name: parts[name].slope(others, outcome=GROWTH, what=name) for name in usable}
+    rate = {name: parts[name].slope(others, outcome=RATE, what=name) for name in usable}
     share = np.array([people.shares[people.groups.index(name)] for name in usable])
     main = sum(part * fits[name].value for part, name in zip(share, usable, strict=True))
-    placebo = sum(part * money[name].value for part, name in zip(share, usable, strict=True))
+    placebo = sum(part * parts[name].unit * money[name].value for part, name in zip(share, usable, strict=True))
     precision = np.array([fit.se**-2 if fit.se > 0 else 0.0 for fit in rate.values()])
     if not precision.sum() > 0:
-        return Check(code="ROX-A09", verdict=Verdict.NOTE, values={"months": PAST[-1]})
+        return unknown
     growth = float(precision @ [fit.value for fit in rate.values()] / precision.sum())
     p = float(2 * stats.norm.sf(abs(growth) * np.sqrt(precision.sum())))
     ratio = abs(placebo / main) if main else float("inf")
@@ -245,19 +227,33 @@ def _past_check(answers: Answers, people: Population, fits: Mapping[str, Slope],
     return demoted_to(Grade.D, "ROX-A05", ratio > PLACEBO_RATIO or p < PLACEBO_P, values)
 
 
-def _with_past(answers: Answers) -> tuple[pd.DataFrame, int]:
-    """Add money growth and its rate over the longest past that half of the answers have; 0 months if none has."""
-    now = answers.outcome_at(0)
-    for months in PAST:
-        before = answers.outcome_at(-months)
-        known = now.notna() & before.notna()
-        if known.mean() >= 0.5:
-            middle = (now.abs() + before.abs()) / 2
-            growth = now - before
-            rows = answers.rows.assign(growth=growth, rate=(growth / middle.where(middle > 0, 1.0)))
-            return rows[known], months
-    return answers.rows.iloc[:0], 0
+def _with_past(regressed: Regressed, months: int, *, units: bool) -> dict[str, Products]:
+    """Sum growth over some months before the answer, and its rate, of those whose past is known."""
+    before, now = money_column(-months), money_column(0)
+    answers = regressed.answers.where(lambda t: t[before].notnull() & t[now].notnull())
+
+    def rate(table: Any) -> Any:
+        middle = (table[now].abs() + table[before].abs()) / 2.0
+        return (table[now] - table[before]) / (middle > 0).ifelse(middle, 1.0)
+
+    columns = {**regressed.columns, GROWTH: lambda t: (t[now] - t[before]) / t.rox_unit, RATE: rate}
+    names = (GROWTH, RATE, SCORE, *regressed.others)
+    return products(answers, columns, names, regressed.scales, units=units)
 
 
-def _can_carry(rows: pd.DataFrame) -> bool:
-    return len(rows) > 3 * rows["month"].nunique() + 20 and rows["score"].nunique() > 1
+def _known_past(answers: AnswerTable) -> int | None:
+    """Return the longest past that half of the answers have."""
+    sums: dict[str, Maker] = {f"known_{months}": _knows(months) for months in PAST}
+    found = answers.cells({}, sums).sum()
+    return next((months for months in PAST if found[f"known_{months}"] >= 0.5 * found["n"]), None)
+
+
+def _knows(months: int) -> Callable[[Any], Any]:
+    return lambda t: t[money_column(-months)].notnull() & t[money_column(0)].notnull()
+
+
+def _can_carry(part: Products) -> bool:
+    spread = part.equations.inside.rest(part.at([SCORE]), [])[0, 0, 0]
+    return part.rows > 3 * len(part.months) + 20 and bool(
+        spread > 1e-9 * part.equations.inside.spread[part.at([SCORE])[0]]
+    )

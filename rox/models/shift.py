@@ -12,47 +12,53 @@ from scipy import stats
 from rox.core.case import EVERYONE
 from rox.core.check import Check, Verdict
 from rox.core.linked import Linked, month_label
+from rox.models.answer_table import AnswerTable
 from rox.models.phrases import amount
 from rox.numerics.category_shift import CategoryShift, category_shift
 
 FEWEST_ANSWERS = 200
 """Answers of a month before its own rate is shown."""
 BUCKETS = 64
-"""Random groups of customers for the jackknife."""
+"""Groups of customers for the jackknife."""
 
 
-def category_shifts(data: Linked, rows: pd.DataFrame, groups: Sequence[str]) -> dict[str, CategoryShift]:
+def category_shifts(data: Linked, answers: AnswerTable, groups: Sequence[str]) -> dict[str, CategoryShift]:
     """Measure NPS points per mean score point by segment and over all, with a jackknife over buckets of customers.
 
     Groups whose answers fall in one category have none; a score that is not an NPS question has none at all.
     """
+    counted = _counted(data, answers)
+    return {} if counted is None else shifts_of(counted, groups)
+
+
+def shifts_of(counted: pd.DataFrame, groups: Sequence[str]) -> dict[str, CategoryShift]:
+    """Measure the same from counts: ``segment``, ``bucket`` of customers, ``said`` (0 to 10) and their ``weight``."""
     found: dict[str, CategoryShift] = {}
-    if not is_nps_question(data, rows):
-        return found
     for name in (*groups, EVERYONE):
-        part = rows[rows["segment"].isin(groups)] if name == EVERYONE else rows[rows["segment"] == name]
+        part = counted[counted["segment"].isin(groups) if name == EVERYONE else counted["segment"] == name]
         histogram = _histogram(part)
         if _spans_every_border(histogram):
             found[name] = category_shift(histogram)
     return found
 
 
-def shift_by_month(data: Linked, rows: pd.DataFrame) -> pd.DataFrame:
+def shift_by_month(data: Linked, answers: AnswerTable) -> pd.DataFrame:
     """Measure NPS points per mean score point in every month with enough answers: the rate is not a constant.
 
     Args:
         data: For the kind of the score.
-        rows: Answers, with ``answered``.
+        answers: Answers.
 
     Returns:
         By month, such as ``2025-03``: ``shift`` with ``shift_low`` and ``shift_high`` (90%), ``nps``, ``mean`` (score)
         and ``answers``.
     """
     found = {}
-    if is_nps_question(data, rows):
-        for month, part in rows.groupby("answered"):
-            histogram = _histogram(part)
-            if len(part) < FEWEST_ANSWERS or not _spans_every_border(histogram):
+    counted = _counted(data, answers)
+    if counted is not None:
+        for month, part in counted.groupby("answered"):
+            histogram, rows = _histogram(part), int(part["n"].sum())
+            if rows < FEWEST_ANSWERS or not _spans_every_border(histogram):
                 continue
             each = category_shift(histogram)
             reach = stats.t.ppf(0.95, each.df) * each.se / each.value
@@ -62,25 +68,40 @@ def shift_by_month(data: Linked, rows: pd.DataFrame) -> pd.DataFrame:
                 "shift_high": each.value * np.exp(reach),
                 "nps": each.nps,
                 "mean": each.mean,
-                "answers": len(part),
+                "answers": rows,
             }
     columns = ["shift", "shift_low", "shift_high", "nps", "mean", "answers"]
     return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns).rename_axis("month")
 
 
-def is_nps_question(data: Linked, rows: pd.DataFrame) -> bool:
-    """Whether the score is a 0–10 question with whole answers."""
+def _counted(data: Linked, answers: AnswerTable) -> pd.DataFrame | None:
+    """Weigh the answers by segment, month, score and bucket; nothing unless they are whole answers of 0 to 10."""
     scale = data.study.scores.get(data.score)
-    whole = np.isclose(rows["score"], rows["score"].round()).all()
-    return bool(scale is not None and scale.kind == "nps" and whole)
+    if scale is None or scale.kind != "nps":
+        return None
+    return answers.given
 
 
-def _histogram(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Weighted counts, shape (bucket, 11), of the buckets that hold answers."""
-    score = rows["score"].round().astype(int).clip(0, 10).to_numpy()
-    bucket, present = pd.factorize(rows["customer"] % BUCKETS, sort=True)
+def counted_rows(data: Linked, rows: pd.DataFrame) -> pd.DataFrame | None:
+    """Weigh answers in a frame by segment, score and bucket; nothing unless they are whole answers of 0 to 10."""
+    scale = data.study.scores.get(data.score)
+    if scale is None or scale.kind != "nps" or not np.isclose(rows["score"], rows["score"].round()).all():
+        return None
+    return pd.DataFrame(
+        {
+            "segment": rows["segment"],
+            "bucket": rows["customer"] % BUCKETS,
+            "said": rows["score"].round().astype(int),
+            "weight": rows["weight"],
+        }
+    )
+
+
+def _histogram(counted: pd.DataFrame) -> NDArray[np.float64]:
+    """Return weighted counts, shape (bucket, 11), of the buckets that hold answers."""
+    bucket, present = pd.factorize(counted["bucket"], sort=True)
     table = np.zeros((len(present), 11))
-    np.add.at(table, (bucket, score), rows["weight"].to_numpy(dtype=float))
+    np.add.at(table, (bucket, counted["said"].to_numpy(dtype=int).clip(0, 10)), counted["weight"].to_numpy(dtype=float))
     return table
 
 

@@ -17,7 +17,7 @@ from rox.core.linked import Linked, month_label
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.hierarchy import Hierarchy, pool_effects
-from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, leads_table
+from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_table
 from rox.models.phrases import p_value
 from rox.models.population import population
 from rox.models.rivals import NORMAL_90, forbidden_check, rivals, twfe_comparisons
@@ -157,6 +157,7 @@ class StaggeredUplift:
             assignment_check(cohort, leads),
             *leads,
             dip_check(cohort, att),
+            drift_check(cohort, att),
             *few,
             forbidden_check(comparisons),
             *_notes(data, cohort, att),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.effect import Effect
 from rox.core.errors import FitError
@@ -16,10 +18,20 @@ from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.units import Dose, Unit
 from rox.core.words import say
-from rox.models.answer_paths import Categories, PathSums, categories_of, path_line, path_sums, whole_strata
-from rox.models.answers import Answers, answer_rows, counts_of
-from rox.models.evidence import FEWEST_CUSTOMERS, demoted_to, who_answered
-from rox.models.population import population, shown
+from rox.models.answer_paths import (
+    Categories,
+    Month,
+    PathSums,
+    categories_of,
+    mean_of_two,
+    means_by_segment,
+    path_line,
+    path_sums,
+    whole_strata,
+)
+from rox.models.answer_table import AnswerTable, answer_table
+from rox.models.evidence import FEWEST_CUSTOMERS, answering_share, demoted_to
+from rox.models.population import population_of, shown
 from rox.numerics.jackknife import Jackknife, jackknife
 
 Floats = NDArray[np.float64]
@@ -75,12 +87,13 @@ class Trajectories:
         """
         self._require_choices(data)
         scale, need = categories_of(data), max(FEWEST_CUSTOMERS, data.study.about.min_cell)
-        answers = answer_rows(data, age=data.lag, controls=())
-        rows = answers.rows[answers.rows["outcome"] > 0]
         months = [h for h in range(-self.before, self.after + 1) if h]
-        sizes = _sizes(answers, rows, months, scale, self.cap)
+        answers = answer_table(data, age=data.lag, offsets=[data.lag + h for h in months])
+        holding = answers.where(lambda table: table.outcome > 0)
+        places = {h: Month(away=h, lag=data.lag, last=answers.people.last) for h in months}
+        sizes = _sizes(holding, list(places.values()), scale, self.cap)
         used = _enough(sizes, need, scale)
-        sums = path_sums(data, used, int(answers.panel["month"].max()), scale, self.cap)
+        sums = path_sums(holding, [places[h] for h in used], scale, self.cap, means_by_segment(data))
         lines = {name: path_line(sums, name, adjust=self.adjust) for name in LINES}
         main = lines["trajectory"]
         if not np.isfinite(main.estimate).all():
@@ -98,7 +111,7 @@ class Trajectories:
             *((_strata_check(sums),) if self.adjust else ()),
             _capped_check(sizes, horizon, self.cap),
             _mixing_check(sums),
-            who_answered(answers.panel, rows),
+            answering_share(holding),
         )
         language, min_cell = data.study.language, data.study.about.min_cell
         tables = {
@@ -121,13 +134,13 @@ class Trajectories:
             groups=scale.groups,
             draws=path[:, :, path_months.index(horizon)],
             shares=sums.weight.sum((0, 1)) / sums.weight.sum(),
-            baseline=_baseline(answers, scale),
+            baseline=_baseline(data, answers.people, scale),
             grade=grade_after(Grade.D, checks),
             checks=checks,
             specification=repr(self),
-            trail=(*data.trail, *answers.steps, _money_step(answers, rows)),
+            trail=(*data.trail, *answers.steps, _money_step(answers, holding)),
             fingerprint=data.fingerprint,
-            counts=counts_of(rows),
+            counts=holding.totals(),
             path=path,
             path_months=path_months,
             tables=tables,
@@ -164,31 +177,40 @@ class _Sizes:
         return held[:, [self.months.index(month) for month in months]]
 
 
-def _sizes(answers: Answers, rows: pd.DataFrame, months: Sequence[int], scale: Categories, cap: float) -> _Sizes:
+def _sizes(answers: AnswerTable, months: Sequence[Month], scale: Categories, cap: float) -> _Sizes:
     """Count different customers by category and month, and the share of ratios above the cap."""
-    last, own = int(answers.panel["month"].max()), replace(answers, rows=rows)
-    earlier = answers.panel.groupby("customer")["score"].shift(1)
-    keys = pd.MultiIndex.from_frame(answers.panel[["customer", "month"]])
-    before = earlier.to_numpy()[keys.get_indexer(pd.MultiIndex.from_frame(rows[["customer", "month"]]))]
-    one = scale.of(rows["score"])
-    two = scale.of((rows["score"] + before) / 2).where(np.isfinite(before))
-    customers: list[Floats] = []
-    two_customers: list[Floats] = []
-    capped: list[float] = []
-    for month in months:
-        then = own.outcome_at(rows["month"] + month)
-        left = (rows["exit_month"] <= rows["month"] + month) & (month > 0)
-        seen = (then.notna() | left) & (rows["month"] + month <= last)
-        for found, category in ((customers, one), (two_customers, two)):
-            people = rows["customer"][seen].groupby(category[seen]).nunique()
-            found.append(np.asarray(people.reindex(list(scale.groups)).fillna(0), dtype=np.float64))
-        capped.append(float(((then > cap * rows["outcome"]) & seen).sum() / max(seen.sum(), 1)))
+    one = _counted(answers, months, scale, lambda table: table.score, cap)
+    two = _counted(answers, months, scale, mean_of_two, cap)
+    seen, above = (one.filter(like=f"{name}_").sum().to_numpy(dtype=float) for name in ("seen", "above"))
     return _Sizes(
-        months=tuple(months),
-        customers=np.column_stack(customers),
-        two_customers=np.column_stack(two_customers),
-        capped=np.array(capped),
+        months=tuple(month.away for month in months),
+        customers=one.filter(like="people_").to_numpy(dtype=float),
+        two_customers=two.filter(like="people_").to_numpy(dtype=float),
+        capped=above / np.maximum(seen, 1),
     )
+
+
+def _counted(
+    answers: AnswerTable, months: Sequence[Month], scale: Categories, value: Callable[[Any], Any], cap: float
+) -> pd.DataFrame:
+    """Count by category and month: different customers, answers, and those whose ratio is above the cap.
+
+    Returns:
+        One row per category and the columns ``people_0``, ``seen_0``, ``above_0``, … in the order of the months.
+    """
+    panel = answers.linked.panel
+    panel = panel.mutate(rox_value=value(panel))
+    panel = panel.mutate(rox_category=scale.code("rox_value")(panel))
+    each: dict[str, Any] = {}
+    for i, month in enumerate(months):
+        seen = month.known(panel)
+        each[f"seen_{i}"] = seen.cast("int64").sum()
+        each[f"above_{i}"] = (seen & (month.ratio(panel) > cap)).cast("int64").sum()
+    own = panel.group_by("customer", "rox_category").aggregate(**each)
+    total = {name: own[name].cast("int64").sum() for name in each}
+    total |= {f"people_{i}": (own[f"seen_{i}"] > 0).cast("int64").sum() for i in range(len(months))}
+    found = answers.linked.fetch(own.group_by("rox_category").aggregate(**total)).set_index("rox_category")
+    return found.reindex(range(len(scale.groups))).fillna(0)
 
 
 def _enough(sizes: _Sizes, need: int, scale: Categories) -> tuple[int, ...]:
@@ -292,20 +314,40 @@ def _mixing_check(sums: PathSums) -> Check:
     )
 
 
-def _money_step(answers: Answers, rows: pd.DataFrame) -> Step:
+def _money_step(answers: AnswerTable, holding: AnswerTable) -> Step:
+    kept = holding.totals()
     return Step(
         name="money",
-        rows=len(rows),
-        lost=len(answers.rows) - len(rows),
-        customers=rows["customer"].nunique(),
+        rows=kept["rows"],
+        lost=answers.totals()["rows"] - kept["rows"],
+        customers=kept["customers"],
         reason="score.step.money",
     )
 
 
-def _baseline(answers: Answers, scale: Categories) -> pd.DataFrame:
-    """Describe the company's customers by the category of the answer in use."""
-    scored = answers.panel[answers.panel["score"].notna()]
-    return population(scored.assign(segment=scale.of(scored["score"])), scale.groups).baseline
+def _baseline(data: Linked, people: Census, scale: Categories) -> pd.DataFrame:
+    """Describe the company's customers by the category of the answer in use, in the last month that has answers."""
+
+    def last_month(table: Any) -> Any:
+        return table.score.notnull().ifelse(table.month, -1).max().over(group_by="customer")
+
+    def leaving(table: Any) -> Any:
+        inside = (table.exit_month <= people.last).fill_null(False) & table.voluntary.fill_null(False)
+        return inside & (table.month == table.rox_last_month)
+
+    cells = data.cells(
+        by={"category": scale.code("score"), "month": "month"},
+        sums={"weights": "weight", "money": "weight*outcome", "exits": "weight*rox_leaving"},
+        within={"rox_last_month": last_month, "rox_leaving": leaving},
+        known=("score",),
+    ).values()
+    total = cells.groupby("category")[["weights", "exits"]].sum()
+    now = cells[cells["month"] == cells["month"].max()].groupby("category")[["weights", "money"]].sum()
+    table = pd.DataFrame(
+        {"customers": now["weights"], "money": now["money"], "months": total["weights"], "exits": total["exits"]}
+    ).reindex(range(len(scale.groups)))
+    table.index = pd.Index(scale.groups)
+    return population_of(replace(people, segments=table), scale.groups).baseline
 
 
 def _table(line: Jackknife, people: Floats, months: Sequence[int], scale: Categories, min_cell: int) -> pd.DataFrame:

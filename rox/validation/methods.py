@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rox.core.errors import RunError
 from rox.models.churn_cox import ChurnCox
 from rox.models.churn_hazard import ChurnHazard
+from rox.models.joint_path import JointPath
 from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
 from rox.models.rollout_slope import RolloutSlope
@@ -71,6 +72,13 @@ ESTIMATORS = (
         estimator=LeadLag(),
         alarms=("ROX-A12", "ROX-A13", "ROX-A17"),
     ),
+    # Money or experience that moves in another way than the model has it; chance that is as large as the effect.
+    Method(
+        name="joint_path",
+        targets=(Target.SUSTAINED,),
+        estimator=JointPath(),
+        alarms=("ROX-A53", "ROX-A54"),
+    ),
     # Money that was rising or falling before the answers.
     Method(
         name="trajectories",
@@ -105,7 +113,7 @@ ESTIMATORS = (
         name="uplift",
         targets=(Target.ROLLOUT,),
         estimator=StaggeredUplift(),
-        alarms=("ROX-L01", "ROX-L03", "ROX-L06", "ROX-L20"),
+        alarms=("ROX-L01", "ROX-L03", "ROX-L06", "ROX-L20", "ROX-L21"),
     ),
 )
 """Every estimator that rox exports, as it comes."""

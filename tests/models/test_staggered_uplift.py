@@ -14,7 +14,7 @@ from rox.core.errors import DataError, FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked, month_index
 from rox.core.units import Dose, Unit
-from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, leads_test
+from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_test
 from rox.models.rivals import rivals, static_twfe, twfe_comparisons
 from rox.models.rollout import Rollout, rollout
 from rox.models.rollout_att import RolloutATT, place_effects, rollout_att
@@ -383,6 +383,27 @@ def test_how_places_were_chosen_caps_the_grade(found: tuple[Rollout, RolloutATT]
     assert [grade("random", passed), grade("random", weak)] == [Grade.B, Grade.B]
     assert [grade("chosen", passed), grade("chosen", weak)] == [Grade.B, Grade.C]
     assert [grade("unknown", passed), grade("unknown", weak)] == [Grade.C, Grade.C]
+
+
+def test_an_effect_that_earlier_drift_explains_is_a_correlation() -> None:
+    """Places that grow faster anyway go first: the line through the months before takes the effect away."""
+    cohort, att = measured(bank_of_places(3, order="growth", drift=0.01, effect=(0.0, 0.0)))
+    found = drift_check(cohort, att)
+    before = (att.path.labels < 0) & np.isfinite(att.path.estimate[:, -1])
+    slope = np.polyfit(att.path.labels[before], att.path.estimate[before, -1], 1)[0]
+    assert found.values["left"] == pytest.approx(found.values["effect"] - 100 * slope * (8.5 + 1))
+    assert found.values["effect"] > 5
+    assert abs(found.values["left"]) < 0.5 * found.values["effect"]
+    assert grade_after(Grade.B, [found]) is Grade.D
+    assert drift_check(replace(cohort, assigned="random"), att).verdict is Verdict.PASS
+
+
+def test_an_effect_that_stands_out_of_the_drift_keeps_its_grade() -> None:
+    cohort, att = measured(bank_of_places(2, effect=(0.3, 0.3)))
+    found = drift_check(replace(cohort, assigned="chosen"), att)
+    assert found.verdict is Verdict.PASS
+    assert found.values["low"] > 0
+    assert "points would be left" in found.sentence()
 
 
 # Rivals

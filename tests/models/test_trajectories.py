@@ -134,9 +134,47 @@ def test_cells_give_what_the_rows_give(sample):
     wanted = by_rows(sample, months, cap=1.2)
     found = effect.tables["trajectory"].pivot(index="category", columns="month", values="estimate")
     pd.testing.assert_frame_equal(found[months], wanted, check_names=False, rtol=0, atol=1e-8)
-    low, middle, high = (check(effect, "ROX-A30").values[name] for name in ("low", "middle", "high"))
-    assert all(30 < each < 90 for each in (low, middle, high))
     assert effect.tables["two_answers"]["estimate"].notna().all()
+
+
+def test_counts_are_those_of_the_rows(sample):
+    effect = Trajectories(before=2, after=4).fit(sample, rng=1)
+    panel, scale = sample.frame(), categories_of(sample)
+    rows = panel[panel["score_age"] == 1]
+    rows = rows.assign(previous=rows.groupby("customer")["score"].shift(1)).query("outcome > 0")
+    one, two = scale.of(rows["score"]), scale.of((rows["score"] + rows["previous"]) / 2)
+    twice = rows["previous"].notna()
+    same = (one == scale.of(rows["previous"])) * rows["weight"]
+    earlier = scale.of(rows["previous"])[twice]
+    moved = 100 * (1 - same[twice].groupby(earlier).sum() / rows["weight"][twice].groupby(earlier).sum())
+    said = check(effect, "ROX-A30").values
+    assert [said["low"], said["middle"], said["high"]] == pytest.approx(moved[list(scale.groups)].to_list())
+    here = panel.set_index(["customer", "month"]).index
+    there = pd.MultiIndex.from_arrays([rows["customer"], rows["month"] + 4]).isin(here)
+    known = (there | (rows["exit_month"] <= rows["month"] + 4)) & (rows["month"] + 4 <= panel["month"].max())
+    for table, category in (("trajectory", one), ("two_answers", two[twice])):
+        people = rows["customer"][known].groupby(category[known.reindex(category.index)]).nunique()
+        for name in scale.groups:
+            assert row(effect.tables[table], name, 4)["customers"] == people[name]
+    assert effect.counts["customers"] == rows["customer"].nunique()
+
+
+def test_categories_are_described_by_the_answer_in_use(sample):
+    effect = Trajectories(before=0, after=1).fit(sample, rng=1)
+    panel = sample.frame()
+    scored = panel[panel["score"].notna()]
+    scored = scored.assign(
+        category=categories_of(sample).of(scored["score"]), money=scored["outcome"] * scored["weight"]
+    )
+    now = scored[scored["month"] == panel["month"].max()].groupby("category")[["weight", "money"]].sum()
+    last = scored.drop_duplicates("customer", keep="last")
+    gone = last[last["voluntary"] & (last["exit_month"] <= panel["month"].max())].groupby("category")["weight"].sum()
+    for name, found in effect.baseline.iterrows():
+        assert found["customers"] == pytest.approx(now["weight"][name])
+        assert found["money"] == pytest.approx(now["money"][name] / now["weight"][name])
+        assert found["exit_hazard"] == pytest.approx(
+            gone[name] / scored["weight"][scored["category"] == name].sum(), rel=1e-9
+        )
 
 
 def test_neither_the_order_of_rows_nor_the_currency_matters(sample):
