@@ -48,7 +48,7 @@ validation: $(VENV)/.done
 	--jobs 2 --out out/validation --document docs/validation.md
 
 calibration: $(VENV)/.done
-	$(BIN)/rox validate --estimators gap panel lead_lag rollout_slope churn uplift \
+	$(BIN)/rox validate --estimators gap panel lead_lag joint_path rollout_slope churn uplift \
 	promoter_gap pooled_ols quartiles before_after \
 	--presets mixed --replications 30 --customers 10000 --seed 501 --jobs 2 \
 	--out out/calibration --calibrate out/calibration

@@ -19,6 +19,7 @@ from rox.models.answer_table import answer_table
 from rox.models.answers import USUAL
 from rox.models.evidence import demoted_to
 from rox.models.hidden_causes import Regression, benchmarks, hidden_cause_check, oster_check, regression
+from rox.models.joint_path import JointPath
 from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
 from rox.models.phrases import amount, p_value
@@ -51,7 +52,7 @@ def falsify(
       (VanderWeele & Ding 2017) for a hazard ratio.
     - Specifications: the same question in all defensible ways; at least nine in ten must agree in sign.
     - Silent customers: answers weighted by how likely their customers were to answer, and with answering tilted towards
-      the happy and towards the unhappy.
+      the happy and towards the unhappy (not for ``JointPath``, which gives every answer the same weight).
     - Negative controls: the same model on outcomes that experience cannot move.
 
     These look for omitted causes and fragile choices; none repairs an estimate that answers another question.
@@ -91,7 +92,7 @@ def falsify(
     if specifications:
         check, tables["specifications"] = specification_curve(model, data, effect, rng=rng)
         checks.append(check)
-    if effect.estimand.dose is Dose.SCORE_POINT:
+    if effect.estimand.dose is Dose.SCORE_POINT and not isinstance(model, JointPath):
         more, tables["response"] = _silent_customers(model, data, effect, tilts, rng)
         checks += more
     if negative_controls:
@@ -113,7 +114,7 @@ def _in_words(effect: Effect) -> str:
 
 
 def _hidden_causes(model: Model, data: Linked, effect: Effect, money: str) -> tuple[tuple[Check, ...], pd.DataFrame]:
-    if isinstance(model, LeadLag):
+    if isinstance(model, LeadLag | JointPath):
         reg = _later_growth(model, data, effect)
         found = benchmarks(reg)
         estimate, se = float(effect.overall.mean()), float(effect.overall.std(ddof=1))
@@ -137,7 +138,7 @@ def _of_levels(model: ScoreGap | PanelFE, data: Linked, effect: Effect) -> Regre
     return regression(answers, controls=controls)
 
 
-def _later_growth(model: LeadLag, data: Linked, effect: Effect) -> Regression:
+def _later_growth(model: LeadLag | JointPath, data: Linked, effect: Effect) -> Regression:
     """Set the growth of money after the answer beside the answer."""
     answers = answer_table(data, age=1, offsets=(*USUAL, model.horizon)).of(effect.groups)
     return regression(answers, controls=(), growth_to=model.horizon, cap=CAP)

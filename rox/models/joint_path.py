@@ -10,30 +10,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.case import EVERYONE
-from rox.core.census import Census
-from rox.core.check import Check, Grade, Verdict, grade_after
+from rox.core.check import Grade, grade_after
 from rox.core.effect import Effect
-from rox.core.errors import DataError, FitError
+from rox.core.errors import FitError
 from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked
 from rox.core.units import Dose, Unit
 from rox.core.words import say
-from rox.models.churn_hazard import ChurnHazard
+from rox.models.answer_table import answer_table
+from rox.models.evidence import answering_share
 from rox.models.joint_path_checks import attention, left_out, misfit, precision, profile_table, settled
 from rox.models.joint_path_rows import PathRows, path_rows
+from rox.models.lasting import Kept, money_kept_from_leaving, pooled_shares
 from rox.models.population import Population, population_of, shown
+from rox.models.shift import category_shifts, unit_table, units_check
 from rox.numerics.joint_path_fit import JointPath as Fitted
 from rox.numerics.joint_path_fit import fit_joint_path
-from rox.numerics.pooling import Pooled, pool
+from rox.numerics.pooling import Pooled
 
 Floats = NDArray[np.float64]
-Kept = tuple[Floats, Floats]
 
 MOST_CUSTOMERS = 50_000
 PASSING = 0.10
 """Least share of the spread of answers that must be passing experience."""
-PRIOR_MEAN, PRIOR_SD, PRIOR_BETWEEN = (0.03, 0.0), (0.05, 0.015), 0.02
-"""Of the share of money per point: level and slope on log money, and the spread between segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +90,18 @@ class JointPath:
         _require_usable(fitted)
         people = population_of(rows.people, rows.groups)
         base = people.baseline["money"].to_numpy(dtype=float)
-        pooled = _pooled(fitted, self.horizon, base, self.draws, generator)
-        kept, churn_checks = self._kept(data, rows.people, people, generator)
-        draws = base * (kept[1] * np.exp(pooled.draws) - kept[0])
+        pooled = pooled_shares(
+            fitted.after(self.horizon), fitted.covariance_after(self.horizon), base, self.draws, generator
+        )
+        kept = money_kept_from_leaving(
+            data, rows.people, people.groups, horizon=self.horizon, size=self.draws, rng=generator
+        )
+        draws = kept.money(pooled, base)
+        answers = answer_table(data, age=1, offsets=()).of(people.groups)
+        shift = category_shifts(data, answers, people.groups)
+        shifts = {name: each.draws(self.draws, generator) for name, each in shift.items()}
+        by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
+        units = unit_table(by_group, shifts)
         profile, misfit_check = misfit(rows.paths, fitted)
         checks = (
             *data.checks,
@@ -102,16 +110,18 @@ class JointPath:
             attention(fitted),
             settled(fitted),
             precision(draws @ people.shares, data.study.currency),
-            *churn_checks,
+            *kept.checks,
+            answering_share(answers),
+            *units_check(units, data.study.currency),
         )
         sizes = pd.Series({EVERYONE: np.inf} | {name: float(n) for name, n in rows.customers.items()})
-        weight = base * people.shares
         tables = {
             "coefficients": shown(
                 _coefficients(fitted, self.horizon, pooled, people, rows), sizes, data.study.about.min_cell
             ),
             "profile": profile_table(profile),
-            "rivals": self._rivals(fitted, pooled, kept, weight),
+            "rivals": self._rivals(fitted, pooled, kept, people),
+            "units": shown(units, sizes, data.study.about.min_cell),
         }
         return Effect(
             name="joint_path",
@@ -127,6 +137,7 @@ class JointPath:
             fingerprint=data.fingerprint,
             counts=rows.counts,
             tables=tables,
+            shift=shifts.get(EVERYONE),
         )
 
     def _require_choices(self, data: Linked) -> None:
@@ -160,30 +171,11 @@ class JointPath:
             channels=frozenset({"expansion", "retention"}),
         )
 
-    def _kept(
-        self, data: Linked, census: Census, people: Population, rng: np.random.Generator
-    ) -> tuple[Kept, tuple[Check, ...]]:
-        """Draw the share of money kept from leaving without and with one more point; shapes (g,) and (draw, g)."""
-        table = census.segments.reindex(list(people.groups))
-        hazard = (table["money_left"].fillna(0.0) / table["money_months"]).clip(lower=0.0).to_numpy(dtype=float)
-        stay = np.exp(-self.horizon * hazard)
-        why = "joint_path.kept.none"
-        if (hazard > 0).any():
-            try:
-                beta = _leaving(data, self.draws, rng).draws[:, 0]
-            except FitError as cause:
-                why = cause.headline
-            else:
-                values = {"estimate": float(beta.mean()), "se": float(beta.std(ddof=1))}
-                said = Check(code="ROX-A56", verdict=Verdict.NOTE, values=values)
-                return (stay, np.exp(-self.horizon * hazard * np.exp(beta[:, None]))), (said,)
-        note = Check(code="ROX-A57", verdict=Verdict.NOTE, values={"why": why})
-        return (stay, np.tile(stay, (self.draws, 1))), (note,)
-
-    def _rivals(self, fitted: Fitted, pooled: Pooled, kept: Kept, weight: Floats) -> pd.DataFrame:
+    def _rivals(self, fitted: Fitted, pooled: Pooled, kept: Kept, people: Population) -> pd.DataFrame:
         """The same with other choices, in money per point over all, beside the headline ``joint_path``."""
-        headline = (kept[1] * np.exp(pooled.draws) - kept[0]) @ weight
-        staying = (kept[1] - kept[0]) @ weight
+        base = people.baseline["money"].to_numpy(dtype=float)
+        weight = base * people.shares
+        headline, staying = kept.money(pooled, base) @ people.shares, kept.alone(weight)
         alone = float(np.sqrt(weight @ fitted.covariance_after(self.horizon) @ weight))
         table = {
             "joint_path": (float(headline.mean()), float(headline.std(ddof=1))),
@@ -194,14 +186,6 @@ class JointPath:
         }
         frame = pd.DataFrame.from_dict(table, orient="index", columns=["estimate", "se"]).rename_axis("specification")
         return frame.assign(ratio=frame["estimate"] / frame["estimate"].iloc[0])
-
-
-def _leaving(data: Linked, size: int, rng: np.random.Generator) -> Effect:
-    """Fit the model of leaving by months since opening, or by calendar where openings are not known well enough."""
-    try:
-        return ChurnHazard(draws=size).fit(data, rng=rng)
-    except DataError:
-        return ChurnHazard(clock="calendar", draws=size).fit(data, rng=rng)
 
 
 def _require_usable(fitted: Fitted) -> None:
@@ -216,24 +200,6 @@ def _require_usable(fitted: Fitted) -> None:
             "Experience hardly moves from answer to answer, so money that follows its movements cannot be seen.",
             [f"{share:.0%} of the spread of answers is passing; {PASSING:.0%} is needed"],
         )
-
-
-def _pooled(fitted: Fitted, horizon: int, base: Floats, size: int, rng: np.random.Generator) -> Pooled:
-    """Pool the segments' shares of money per point around a line in log money."""
-    level = np.log(np.maximum(base, 1.0))
-    design = np.column_stack([np.ones(len(base)), level - np.average(level, weights=base)])
-    columns = design if len(base) > 2 else design[:, :1]
-    p = columns.shape[1]
-    return pool(
-        fitted.after(horizon),
-        fitted.covariance_after(horizon),
-        x=columns,
-        gamma_mean=PRIOR_MEAN[:p],
-        gamma_covariance=np.diag(np.square(PRIOR_SD[:p])),
-        tau_scale=PRIOR_BETWEEN,
-        n=size,
-        rng=rng,
-    )
 
 
 def _coefficients(fitted: Fitted, horizon: int, pooled: Pooled, people: Population, rows: PathRows) -> pd.DataFrame:

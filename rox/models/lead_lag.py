@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,19 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rox.core.case import EVERYONE
-from rox.core.census import Census
 from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.effect import Effect
-from rox.core.errors import DataError, FitError
+from rox.core.errors import FitError
 from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, Step
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.answer_table import AnswerTable, answer_table
 from rox.models.answers import outcome_unit
-from rox.models.churn_hazard import ChurnHazard
 from rox.models.evidence import Segments, answering_share, demoted_to, rival_table, usable_segments
 from rox.models.growth import FEWEST, GrowthSums, covariances, ends_of, growth_after_answers
+from rox.models.lasting import Kept, money_kept_from_leaving, pooled_shares
 from rox.models.phrases import amount, p_value
 from rox.models.population import Population, shown
 from rox.models.reliability import Reliability, reliability_of
@@ -31,7 +29,7 @@ from rox.models.shift import category_shifts, unit_table, units_check
 from rox.numerics.jackknife import Jackknife, bucket_jackknife
 from rox.numerics.lead_lag import LeadLag as Profile
 from rox.numerics.lead_lag import fit_lead_lag, misfit_p_value
-from rox.numerics.pooling import Pooled, pool
+from rox.numerics.pooling import Pooled
 
 Floats = NDArray[np.float64]
 
@@ -42,8 +40,6 @@ PASSING = 0.10
 RESAMPLES = 24
 MISFIT_P = 0.01
 BEFORE_CLEAR = 2.58
-PRIOR_MEAN, PRIOR_SD, PRIOR_BETWEEN = (0.03, 0.0), (0.05, 0.015), 0.02
-"""Of the share of money per point: level and slope on log money, and the spread between segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +96,11 @@ class LeadLag:
         profile, found = self._profile(growth, noise)
         covariance = found.covariance + self._of_calibration(growth, noise, profile)
         base = people.baseline["money"].to_numpy(dtype=float)
-        pooled = _pooled(found.estimate, covariance, base, self.draws, generator)
-        kept, churn_checks = self._kept(data, people, answers, generator)
-        draws = base * (kept[1] * np.exp(pooled.draws) - kept[0])
+        pooled = pooled_shares(found.estimate, covariance, base, self.draws, generator)
+        kept = money_kept_from_leaving(
+            data, answers.people, people.groups, horizon=self.horizon, size=self.draws, rng=generator
+        )
+        draws = kept.money(pooled, base)
         shift = category_shifts(data, answers, people.groups)
         shifts = {name: each.draws(self.draws, generator) for name, each in shift.items()}
         by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
@@ -114,7 +112,7 @@ class LeadLag:
             _misfit(growth, profile),
             _at_the_edge(profile),
             _precision(draws @ people.shares, outcome_unit(data)[1]),
-            *churn_checks,
+            *kept.checks,
             answering_share(answers),
             *units_check(units, data.study.currency),
         )
@@ -217,26 +215,6 @@ class LeadLag:
         ]
         return np.asarray(np.cov(np.array(moved), rowvar=False).reshape(len(growth.groups), len(growth.groups)))
 
-    def _kept(
-        self, data: Linked, people: Population, answers: AnswerTable, rng: np.random.Generator
-    ) -> tuple[tuple[Floats, Floats], tuple[Check, ...]]:
-        """Draw the share of money kept from leaving without and with one more point; shapes (g,) and (draw, g)."""
-        hazard = _money_hazard(answers.people, people.groups)
-        stay = np.exp(-self.horizon * hazard)
-        if not (hazard > 0).any():
-            note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": "score.kept.none"})
-            return (stay, np.tile(stay, (self.draws, 1))), (note,)
-        try:
-            churn = _churn(data, self.draws, rng)
-        except FitError as cause:
-            note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": cause.headline})
-            return (stay, np.tile(stay, (self.draws, 1))), (note,)
-        ratio = np.exp(churn.draws[:, :1])
-        beta = churn.draws[:, 0]
-        values = {"estimate": float(beta.mean()), "se": float(beta.std(ddof=1))}
-        said = Check(code="ROX-A15", verdict=Verdict.NOTE, values=values)
-        return (stay, np.exp(-self.horizon * hazard * ratio)), (said,)
-
     def _rivals(
         self,
         growth: GrowthSums,
@@ -244,12 +222,12 @@ class LeadLag:
         people: Population,
         pooled: Pooled,
         found: Jackknife,
-        kept: tuple[Floats, Floats],
+        kept: Kept,
     ) -> pd.DataFrame:
         """The same with other choices, in money per point over all, beside the headline ``lead_lag``."""
         base = people.baseline["money"].to_numpy(dtype=float) * people.shares
-        headline = (kept[1] * np.exp(pooled.draws) - kept[0]) @ base
-        staying = (kept[1] - kept[0]) @ base
+        weight = people.shares
+        headline, staying = kept.money(pooled, base / weight) @ weight, kept.alone(base)
 
         def row(estimate: Floats, covariance: Floats) -> tuple[float, float]:
             return float(estimate @ base), float(np.sqrt(base @ covariance @ base))
@@ -285,42 +263,6 @@ def _passing(answers: AnswerTable, rng: np.random.Generator) -> Reliability:
             [f"{share:.0%} of the spread of answers is passing; {PASSING:.0%} is needed"],
         )
     return noise
-
-
-def _pooled(estimate: Floats, covariance: Floats, base: Floats, size: int, rng: np.random.Generator) -> Pooled:
-    """Pool the segments' shares of money per point around a line in log money."""
-    level = np.log(np.maximum(base, 1.0))
-    design = np.column_stack([np.ones(len(base)), level - np.average(level, weights=base)])
-    columns = design if len(base) > 2 else design[:, :1]
-    p = columns.shape[1]
-    return pool(
-        estimate,
-        covariance,
-        x=columns,
-        gamma_mean=PRIOR_MEAN[:p],
-        gamma_covariance=np.diag(np.square(PRIOR_SD[:p])),
-        tau_scale=PRIOR_BETWEEN,
-        n=size,
-        rng=rng,
-    )
-
-
-def _churn(data: Linked, size: int, rng: np.random.Generator) -> Effect:
-    """Fit the model of leaving by months since opening, or by calendar where openings are not known well enough."""
-    try:
-        return ChurnHazard(draws=size).fit(data, rng=rng)
-    except DataError:
-        return ChurnHazard(clock="calendar", draws=size).fit(data, rng=rng)
-
-
-def _money_hazard(people: Census, groups: Sequence[str]) -> Floats:
-    """Return the share of a segment's money that leaves by choice in a month, shape (g,).
-
-    Leavers hold less than others, so their money and not their number is counted.
-    """
-    table = people.segments.reindex(list(groups))
-    hazard: pd.Series = (table["money_left"].fillna(0.0) / table["money_months"]).clip(lower=0.0)
-    return hazard.to_numpy(dtype=float)
 
 
 def _before(growth: GrowthSums, profile: Profile, weight: Floats) -> tuple[Check, ...]:

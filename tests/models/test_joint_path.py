@@ -92,7 +92,7 @@ def test_it_answers_the_question_of_a_lasting_change(effect):
     profile = effect.tables["profile"]
     inside = profile["fitted"].between(profile["low"], profile["high"])
     assert inside.mean() > 0.5
-    assert check(effect, "ROX-A57").values["why"] == "joint_path.kept.none"
+    assert check(effect, "ROX-A14").values["why"] == "score.kept.none"
 
 
 def test_what_a_place_has_in_common_is_taken_out(courted):
