@@ -63,7 +63,7 @@ def looks_ahead(maker: Maker, table: ir.Table) -> bool:
 def whole(value: Any, per_unit: int) -> Any:
     """Round to whole numbers of which ``per_unit`` make one unit; nothing where there is none or it does not fit."""
     if value.type().is_boolean():
-        return value.isnull().ifelse(nothing("int64"), indicator(value))
+        return value.cast("int64")
     if value.type().is_integer() and per_unit == 1:
         return value.cast("int64")
     return rounded(value.cast("float64") * real(per_unit))

@@ -237,5 +237,35 @@ def fit_segments(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[st
     return jackknife(estimate, np.concatenate(replicates, axis=1))
 
 
+def fit_levels(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[str]) -> pd.DataFrame:
+    """Fit growth at each level of money within the segments: does the score go with growth for the rich and the others?
+
+    Args:
+        cells: From :func:`growth_cells`.
+        kept: Segments.
+        controls: Columns to hold equal.
+
+    Returns:
+        By level, 1 for the least money within a segment: log ``estimate`` of growth per score point with ``se``, and
+        ``answers`` and ``customers`` behind it; levels that cannot be fitted are left out.
+    """
+    cells = cells[cells["segment"].isin(kept)]
+    bins = level_bins(cells, most=LEVELS, answers=ANSWERS_PER_LEVEL * len(kept))
+    cells = cells.assign(bucket_code=pd.factorize(cells["bucket"], sort=True)[0], level_bin=bins)
+    found = {}
+    for _, own in cells.groupby("level_bin", sort=True):
+        growth = _Regression.of(own, ["segment", "grown_bin", *controls], [], "seen", "ratios")
+        try:
+            estimate, replicates = growth.growth()
+        except ValueError:
+            continue
+        fit = jackknife(estimate, replicates)
+        if np.isfinite(fit.se[0]):
+            people = own.groupby("bucket_code")["customers"].max().sum()
+            row = {"estimate": estimate, "se": float(fit.se[0]), "answers": own["followed"].sum(), "customers": people}
+            found[len(found) + 1] = row
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("level")
+
+
 def _padded(estimate: float, replicates: Floats, buckets: int) -> Floats:
     return np.concatenate([replicates, np.full(buckets - len(replicates), estimate)])

@@ -17,7 +17,7 @@ from rox.core.linked import Linked
 from rox.models.answer_table import AnswerTable, answer_table
 from rox.models.answers import outcome_unit
 from rox.models.evidence import usable_segments
-from rox.models.growth_cells import PARTS, fit_segments, growth_cells, months_needed
+from rox.models.growth_cells import PARTS, fit_levels, fit_segments, growth_cells, months_needed
 from rox.models.hazard_cells import is_number
 from rox.models.phrases import amount
 from rox.models.population import Population, population_of, shown
@@ -49,6 +49,8 @@ class GrowthReadings:
             ``percent`` of money and ``money`` per customer, per score point, with ``_se``, ``_low``, ``_high`` (90%),
             and ``reliability``, what a corrected row was divided by.
         segments: Percent per score point by segment, with errors, answers and customers.
+        levels: Where growth weighed by money and by customers differs clearly (ROX-A38), ``percent`` of growth per
+            score point by level of money within the segment, 1 the least, with ``_se``, ``_low``, ``_high`` (90%).
         corrected: Whether the bracket is made of the corrected rows.
         notes: What else a reader must know.
     """
@@ -57,6 +59,7 @@ class GrowthReadings:
     currency: str
     table: pd.DataFrame
     segments: pd.DataFrame
+    levels: pd.DataFrame
     corrected: bool
     notes: tuple[Check, ...]
 
@@ -132,18 +135,23 @@ def growth_readings(
     table, reliable = _table(found, people, *spread, is_known=noise is not None)
     corrected = noise is not None and min(reliable) >= LEAST_RELIABLE
     by_segment = _by_segment(found, kept, holding)
+    weighing = _weight_check(found, people)
+    levels = pd.DataFrame()
+    if weighing.verdict is Verdict.NOTE:
+        levels = _by_level(cells, kept, [f"control_{name}" for name in names], data.study.about.min_cell)
     currency = outcome_unit(data)[1]
     return GrowthReadings(
         horizon=horizon,
         currency=currency,
         table=table,
         segments=shown(by_segment, by_segment["customers"], data.study.about.min_cell),
+        levels=levels,
         corrected=corrected,
         notes=(
             *segments.checks[:1],
             _thin_check(thin, horizon),
             _noise_check(table, reliable, currency, is_known=noise is not None),
-            _weight_check(found, people),
+            weighing,
         ),
     )
 
@@ -270,6 +278,22 @@ def _noise_check(table: pd.DataFrame, reliable: tuple[float, float], currency: s
     money = table["money"].to_dict()
     said = {"lower_money": amount(money["growth"], currency), "upper_money": amount(money["level"], currency)}
     return Check(code="ROX-A37", verdict=Verdict.NOTE, values={**shares, **said})
+
+
+def _by_level(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[str], min_cell: int) -> pd.DataFrame:
+    """Tabulate growth per score point by level of money, in percent."""
+    found = fit_levels(cells, kept, controls)
+    reach = stats.norm.ppf(0.95) * found["se"]
+    table = pd.DataFrame(
+        {
+            "percent": 100 * np.expm1(found["estimate"]),
+            "percent_se": 100 * np.exp(found["estimate"]) * found["se"],
+            "percent_low": 100 * np.expm1(found["estimate"] - reach),
+            "percent_high": 100 * np.expm1(found["estimate"] + reach),
+            "answers": found["answers"],
+        }
+    )
+    return shown(table, found["customers"], min_cell)
 
 
 def _weight_check(found: Jackknife, people: Population) -> Check:

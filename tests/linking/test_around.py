@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from rox.core.census import DEFECTS, SEGMENT_COLUMNS, Census
+from rox.core.derived import LookUp
 from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.study import EngineOptions, read_study
@@ -386,4 +387,17 @@ def test_both_engines_give_the_same(near: Linked, far: Linked) -> None:
     given = cells[cells["score"].notna()]
     weights = given[CELL].assign(weight=1.0 + np.arange(len(given)))
     ours, theirs = (each.weighted(weights, name="own").frame() for each in (near, far))
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    asked: dict[str, Any] = {
+        "by": {"segment": "segment", "answered": "answered"},
+        "sums": {"both": "weight*pull", "lonely": lambda t: t.unit.isnull()},
+        "within": {
+            "rate": LookUp(keys=("segment", "answered"), values={("mass", 24279): 0.1, ("gold", 24282): -2.5}),
+            "pull": lambda t: (t.score - t.score.mean().over(group_by="customer")) * (1 + t.rate),
+            "rank": lambda t: t.place.rank().over(group_by="segment"),
+        },
+        "where": lambda t: t.rank < 1000,
+    }
+    ours, theirs = (each.answered(MONTHS, age=1).sums(**asked) for each in (near, far))
+    assert len(ours) > 100
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

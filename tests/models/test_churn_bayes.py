@@ -90,7 +90,7 @@ class TestPooling:
         assert 0.25 < found.between_places.mean() < 0.9
 
     def test_agrees_with_the_hazard_model_on_a_panel(self):
-        data = linked_from(leaving_panel(3000, 24, seed=2, log_ratio=-0.2), controls=("kind",))
+        data = linked_from(leaving_panel(2000, 18, seed=2, log_ratio=-0.2), controls=("kind",))
         effect = ChurnBayes(chains=2).fit(data, rng=1)
         plain = ChurnHazard(style="ignored").fit(data, rng=1)
         apart = abs(effect.overall.mean() - plain.overall.mean())

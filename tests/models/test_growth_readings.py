@@ -22,25 +22,27 @@ GROWTH, LEVEL, HORIZON = 0.04, 0.05, 6
 COLUMNS = ["percent", "percent_se", "money", "money_se"]
 
 
-def answered_once(customers: int, *, seed: int = 1, thin: int = 0) -> pd.DataFrame:
+def answered_once(customers: int, *, seed: int = 1, thin: int = 0, rich: bool = False) -> pd.DataFrame:
     """Customer-months around one answer each: money is level · (1 + 0.05·(score − 7)), then grows by exp(0.04·score).
 
     Args:
         customers: Half in each of two segments.
         seed: Of everything.
         thin: How many of them are in a third segment instead.
+        rich: Whether the score goes with the growth of the richer half of a segment only.
     """
     rng = np.random.default_rng(seed)
     who = np.arange(customers)
     score = rng.integers(4, 11, customers)
     money = np.where(who % 2, 2_000.0, 500.0) * (1 + LEVEL * (score - 7)) * np.exp(0.3 * rng.standard_normal(customers))
     anchor = START + 7 + who % 3
+    pace = GROWTH * np.where(rich & (money < np.where(who % 2, 2_000.0, 500.0)), 0.0, 1.0)
     luck = np.exp(0.2 * rng.standard_normal(customers) - 0.02)
     segment = np.where(who < thin, "c", np.where(who % 2, "b", "a"))
     blocks = []
     for month in range(START, START + 16):
         after = month >= anchor + HORIZON
-        amount = money * np.where(after, np.exp(GROWTH * (score - 7)) * luck, 1.0)
+        amount = money * np.where(after, np.exp(pace * (score - 7)) * luck, 1.0)
         known = month >= anchor
         blocks.append(
             pd.DataFrame(
@@ -70,6 +72,21 @@ def test_what_was_put_in_is_found():
     (weights,) = [check for check in found.checks() if check.code == "ROX-A38"]
     assert abs(weights.values["z"]) < 3
     assert (weights.verdict is Verdict.NOTE) == (abs(weights.values["z"]) > 2)
+
+
+def test_the_wealthy_grow_otherwise():
+    """Where the score goes with the growth of the rich alone, the two weights differ and the levels show where."""
+    found = growth_readings(linked_from(answered_once(6000, rich=True)), horizon=HORIZON, controls=(), rng=1)
+    levels = found.levels
+    assert next(note for note in found.notes if note.code == "ROX-A38").verdict is Verdict.NOTE
+    assert list(levels.index) == list(range(1, len(levels) + 1))
+    low, high = levels.iloc[:2], levels.iloc[-2:]
+    assert (np.abs(low["percent"]) < 3 * low["percent_se"]).all()
+    assert (np.abs(high["percent"] - 100 * np.expm1(GROWTH)) < 3 * high["percent_se"]).all()
+    assert high["percent_low"].min() > low["percent"].max()
+    assert levels["answers"].sum() == 6000
+    same = growth_readings(linked_from(answered_once(6000)), horizon=HORIZON, controls=(), rng=1)
+    assert same.levels.empty
 
 
 def test_it_is_a_bracket_and_says_so():

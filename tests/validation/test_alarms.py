@@ -22,7 +22,7 @@ from rox.validation import Target, Truths, find_truths, link_bank, read_world
 from rox.validation.scoreboard import BADLY, ENOUGH
 
 pytestmark = pytest.mark.slow
-SEEDS, CUSTOMERS = range(1, 6), 5_000
+SEEDS, CUSTOMERS = range(1, 5), 5_000
 
 
 @cache
@@ -47,7 +47,7 @@ def test_a_gap_taken_for_an_effect_is_called_out(world):
         if is_wrong(effect.overall.mean(), truths.of(Target.SUSTAINED, effect)):
             raised.append(any(c.code == "ROX-A05" and c.verdict is Verdict.DEMOTE for c in effect.checks))
         assert effect.estimand.is_descriptive
-    assert len(raised) >= 4
+    assert len(raised) >= 3
     assert np.mean(raised) >= ENOUGH
 
 
