@@ -43,7 +43,7 @@ def choices(model: Model, data: Linked) -> Mapping[str, Sequence[Any]]:
     if isinstance(model, PanelFE):
         return {"age": (1, 2, 3, 6), "controls": controls}
     if isinstance(model, LeadLag):
-        return {"leads": (5, 7, 9), "cap": (0.5, 1.0)}
+        return {"leads": (5, 7, 9)}
     if isinstance(model, ChurnCox):
         return {"time": ("tenure", "calendar"), "reading": ("calibrated", "carried"), "controls": controls}
     if isinstance(model, StaggeredUplift):
