@@ -188,15 +188,15 @@ def assignment_check(data: Rollout, leads: tuple[Check, Check]) -> Check:
 
     Drawn by lot: comparable by construction, no cap (ROX-L05). Chosen by somebody: comparable as far as anybody can
     see, so grade B asks that the leads pass and that their test could have found a trend that explains half of the
-    effect; otherwise C (ROX-L06). A passed test without that power is no evidence: of roll-outs that went to
-    fast-growing places first, one in four passes it. Unknown: C at best (ROX-L07), since nobody can say what the
-    places had in common.
+    effect; otherwise the comparison is a correlation, D (ROX-L06). A passed test without that power is no evidence: of
+    roll-outs that went to fast-growing places first, one in four passes it. Unknown: C at best (ROX-L07), since nobody
+    can say what the places had in common, and D under the same conditions.
     """
+    clean = all(check.verdict is Verdict.PASS for check in leads)
     if data.assigned == "random":
         return Check(code="ROX-L05", verdict=Verdict.PASS)
     if data.assigned == "chosen":
-        clean = all(check.verdict is Verdict.PASS for check in leads)
-        return Check(
-            code="ROX-L06", verdict=Verdict.PASS if clean else Verdict.DEMOTE, to_grade=None if clean else Grade.C
-        )
-    return Check(code="ROX-L07", verdict=Verdict.DEMOTE, to_grade=Grade.C)
+        verdict = Verdict.PASS if clean else Verdict.DEMOTE
+        return Check(code="ROX-L06", verdict=verdict, to_grade=None if clean else Grade.D)
+    grade = Grade.C if clean else Grade.D
+    return Check(code="ROX-L07", verdict=Verdict.DEMOTE, values={"grade": str(grade)}, to_grade=grade)

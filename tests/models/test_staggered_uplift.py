@@ -381,8 +381,8 @@ def test_how_places_were_chosen_caps_the_grade(found: tuple[Rollout, RolloutATT]
         return grade_after(Grade.B, [assignment_check(replace(found[0], assigned=assigned), leads)])
 
     assert [grade("random", passed), grade("random", weak)] == [Grade.B, Grade.B]
-    assert [grade("chosen", passed), grade("chosen", weak)] == [Grade.B, Grade.C]
-    assert [grade("unknown", passed), grade("unknown", weak)] == [Grade.C, Grade.C]
+    assert [grade("chosen", passed), grade("chosen", weak)] == [Grade.B, Grade.D]
+    assert [grade("unknown", passed), grade("unknown", weak)] == [Grade.C, Grade.D]
 
 
 def test_an_effect_that_earlier_drift_explains_is_a_correlation() -> None:
