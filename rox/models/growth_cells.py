@@ -252,7 +252,7 @@ def fit_levels(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[str]
     cells = cells[cells["segment"].isin(kept)]
     bins = level_bins(cells, most=LEVELS, answers=ANSWERS_PER_LEVEL * len(kept))
     cells = cells.assign(bucket_code=pd.factorize(cells["bucket"], sort=True)[0], level_bin=bins)
-    found = {}
+    found: dict[int, dict[str, float]] = {}
     for _, own in cells.groupby("level_bin", sort=True):
         growth = _Regression.of(own, ["segment", "grown_bin", *controls], [], "seen", "ratios")
         try:
@@ -262,7 +262,8 @@ def fit_levels(cells: pd.DataFrame, kept: Sequence[str], controls: Sequence[str]
         fit = jackknife(estimate, replicates)
         if np.isfinite(fit.se[0]):
             people = own.groupby("bucket_code")["customers"].max().sum()
-            row = {"estimate": estimate, "se": float(fit.se[0]), "answers": own["followed"].sum(), "customers": people}
+            row = {"estimate": estimate, "se": float(fit.se[0]), "answers": float(own["followed"].sum())}
+            row["customers"] = float(people)
             found[len(found) + 1] = row
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("level")
 
