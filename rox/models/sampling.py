@@ -22,7 +22,11 @@ from rox.core.errors import FitError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
-    import arviz
+    try:
+        import arviz
+    except FileNotFoundError:
+        # Processes that import it first on a day write one file of its cache, and may take it away from each other.
+        import arviz
     import pymc
 
 __all__ = ["RHAT_LIMIT", "SMALLEST_ESS", "Sampled", "pymc", "sample"]
