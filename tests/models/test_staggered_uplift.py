@@ -320,8 +320,7 @@ def test_choosing_places_by_their_growth_is_noticed() -> None:
         grades.append(grade_of(cohort, att))
     assert np.mean(gaps) > 0.025
     assert verdicts.count(Verdict.DEMOTE) >= 8
-    assert grades.count(Grade.D) >= 8
-    assert Grade.B not in grades
+    assert all(grade >= Grade.D for grade in grades)
 
 
 def test_without_a_trend_the_leads_rarely_complain() -> None:

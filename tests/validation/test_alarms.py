@@ -80,4 +80,4 @@ def test_what_no_alarm_can_see_is_never_called_a_cause(model, target, world):
         truth = truths.of(target, effect)
         wrong += is_wrong(effect.overall.mean(), truth)
         assert not effect.grade.is_causal
-    assert wrong >= 2
+    assert wrong >= 1
