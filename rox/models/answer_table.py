@@ -13,7 +13,8 @@ from rox.core.census import Census
 from rox.core.derived import LookUp, Maker
 from rox.core.errors import FitError
 from rox.core.linked import Linked, Step
-from rox.models.answers import RESPONSE_WEIGHT, USUAL, count_panel, stands_beside_answers
+from rox.core.views import money_column
+from rox.models.answers import PAST, RESPONSE_WEIGHT, USUAL, count_panel, stands_beside_answers
 from rox.numerics.tails import FEWEST
 
 MONEY_AROUND = "money_"
@@ -117,6 +118,22 @@ class AnswerTable:
         mean = found["score_sum"] / found["n"]
         return found.rename(columns={"n": "rows"}).assign(score=mean, variance=found["squares"] / found["n"] - mean**2)
 
+    def past(self, now: int) -> tuple[AnswerTable, int] | None:
+        """Keep the answers with money in a month around them and in the longest past that half of them have.
+
+        Args:
+            now: Months from the answer, 0 or below.
+
+        Returns:
+            These answers and the months back; None if too few have any past.
+        """
+        sums: dict[str, Maker] = {f"known_{months}": _both_known(now, -months) for months in PAST}
+        found = self.cells({}, sums).sum()
+        for months in PAST:
+            if found[f"known_{months}"] >= 0.5 * found["n"]:
+                return self.where(_both_known(now, -months)), months
+        return None
+
     def totals(self) -> dict[str, int]:
         """Count answers, customers, customers who answered more than once, and clusters."""
         total = self.counts[["rows", "customers", "repeated"]].sum()
@@ -202,6 +219,10 @@ def _size(table: AnswerTable, controls: Sequence[str]) -> Mapping[str, int]:
     sums: dict[str, Maker] = {"known": lambda t: _known(t, controls), "ages": lambda t: t.score_age.cast("float64")}
     found = table.cells({}, sums)
     return {name: round(float(found[name].sum())) for name in ("n", "customers", *sums)}
+
+
+def _both_known(one: int, other: int) -> Callable[[Any], Any]:
+    return lambda table: table[money_column(one)].notnull() & table[money_column(other)].notnull()
 
 
 def _known(table: Any, controls: Sequence[str]) -> Any:

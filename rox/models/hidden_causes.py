@@ -15,7 +15,6 @@ from rox.core.views import money_column
 from rox.models.answer_columns import MONEY, SCORE, Scales
 from rox.models.answer_products import Products, products
 from rox.models.answer_table import AnswerTable
-from rox.models.answers import PAST
 from rox.models.evidence import demoted_to
 from rox.models.within_products import as_deviations, trends, within_products
 from rox.numerics.normal_equations import Inside
@@ -98,9 +97,8 @@ def regression(
         growth_to: Months after the answer up to which money's log growth takes the place of money.
         cap: Largest log growth that counts.
     """
-    months = _known_past(answers)
-    if months is not None:
-        answers = answers.where(_knows(months))
+    known = answers.past(-1)
+    answers, months = known if known is not None else (answers, None)
     if growth_to is not None:
         answers = answers.where(lambda t: (t[money_column(0)] > 0) & (t[money_column(growth_to)] > 0))
     scales = Scales.of(answers, controls)
@@ -164,16 +162,6 @@ def _log_growth(months: int, cap: float) -> Callable[[Any], Any]:
         return (growth > cap).ifelse(cap, (growth < -cap).ifelse(-cap, growth))
 
     return column
-
-
-def _known_past(answers: AnswerTable) -> int | None:
-    """Return the longest past that half of the answers have."""
-    found = answers.cells({}, {f"known_{months}": _knows(months) for months in PAST}).sum()
-    return next((months for months in PAST if found[f"known_{months}"] >= 0.5 * found["n"]), None)
-
-
-def _knows(months: int) -> Callable[[Any], Any]:
-    return lambda t: t[money_column(-months)].notnull() & t[money_column(-1)].notnull()
 
 
 def benchmarks(reg: Regression) -> dict[str, Benchmark]:

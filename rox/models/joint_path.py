@@ -21,9 +21,9 @@ from rox.models.answer_table import answer_table
 from rox.models.evidence import answering_share
 from rox.models.joint_path_checks import attention, left_out, misfit, precision, profile_table, settled
 from rox.models.joint_path_rows import PathRows, path_rows
-from rox.models.lasting import Kept, money_kept_from_leaving, pooled_shares
+from rox.models.lasting import Kept, money_kept_from_leaving, per_score_and_nps_point, pooled_shares
 from rox.models.population import Population, population_of, shown
-from rox.models.shift import category_shifts, unit_table, units_check
+from rox.models.shift import units_check
 from rox.numerics.joint_path_fit import JointPath as Fitted
 from rox.numerics.joint_path_fit import fit_joint_path
 from rox.numerics.pooling import Pooled
@@ -98,10 +98,7 @@ class JointPath:
         )
         draws = kept.money(pooled, base)
         answers = answer_table(data, age=1, offsets=()).of(people.groups)
-        shift = category_shifts(data, answers, people.groups)
-        shifts = {name: each.draws(self.draws, generator) for name, each in shift.items()}
-        by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
-        units = unit_table(by_group, shifts)
+        shift, units = per_score_and_nps_point(data, answers, people, draws, generator)
         profile, misfit_check = misfit(rows.paths, fitted)
         checks = (
             *data.checks,
@@ -137,7 +134,7 @@ class JointPath:
             fingerprint=data.fingerprint,
             counts=rows.counts,
             tables=tables,
-            shift=shifts.get(EVERYONE),
+            shift=shift,
         )
 
     def _require_choices(self, data: Linked) -> None:

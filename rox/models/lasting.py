@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from rox.core.case import EVERYONE
 from rox.core.census import Census
 from rox.core.check import Check, Verdict
 from rox.core.effect import Effect
 from rox.core.errors import DataError, FitError
 from rox.core.linked import Linked
+from rox.models.answer_table import AnswerTable
 from rox.models.churn_hazard import ChurnHazard
+from rox.models.population import Population
+from rox.models.shift import category_shifts, unit_table
 from rox.numerics.pooling import Pooled, pool
 
 Floats = NDArray[np.float64]
@@ -106,6 +111,27 @@ def money_kept_from_leaving(
             return Kept(stay=stay, with_point=np.exp(-horizon * hazard * np.exp(beta[:, None])), checks=(said,))
     note = Check(code="ROX-A14", verdict=Verdict.NOTE, values={"why": why})
     return Kept(stay=stay, with_point=np.tile(stay, (size, 1)), checks=(note,))
+
+
+def per_score_and_nps_point(
+    data: Linked, answers: AnswerTable, people: Population, draws: Floats, rng: np.random.Generator
+) -> tuple[Floats | None, pd.DataFrame]:
+    """Measure NPS points per score point, and put both units side by side.
+
+    Args:
+        data: For the kind of the score.
+        answers: The answers of the segments used.
+        people: The company's customers.
+        draws: Shape (draw, g): effect per score point by segment.
+        rng: Source of randomness.
+
+    Returns:
+        Draws of the rate over all segments, shape (draw,), if it can be measured; and the table.
+    """
+    measured = category_shifts(data, answers, people.groups)
+    shifts = {name: each.draws(len(draws), rng) for name, each in measured.items()}
+    by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
+    return shifts.get(EVERYONE), unit_table(by_group, shifts)
 
 
 def _leaving(data: Linked, size: int, rng: np.random.Generator) -> Effect:

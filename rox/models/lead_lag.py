@@ -20,12 +20,12 @@ from rox.models.answer_table import AnswerTable, answer_table
 from rox.models.answers import outcome_unit
 from rox.models.evidence import Segments, answering_share, demoted_to, rival_table, usable_segments
 from rox.models.growth import FEWEST, GrowthSums, covariances, ends_of, growth_after_answers
-from rox.models.lasting import Kept, money_kept_from_leaving, pooled_shares
+from rox.models.lasting import Kept, money_kept_from_leaving, per_score_and_nps_point, pooled_shares
 from rox.models.phrases import amount, p_value
 from rox.models.population import Population, shown
 from rox.models.reliability import Reliability, reliability_of
 from rox.models.score_effect import people_of
-from rox.models.shift import category_shifts, unit_table, units_check
+from rox.models.shift import units_check
 from rox.numerics.jackknife import Jackknife, bucket_jackknife
 from rox.numerics.lead_lag import LeadLag as Profile
 from rox.numerics.lead_lag import fit_lead_lag, misfit_p_value
@@ -101,10 +101,7 @@ class LeadLag:
             data, answers.people, people.groups, horizon=self.horizon, size=self.draws, rng=generator
         )
         draws = kept.money(pooled, base)
-        shift = category_shifts(data, answers, people.groups)
-        shifts = {name: each.draws(self.draws, generator) for name, each in shift.items()}
-        by_group = {EVERYONE: draws @ people.shares} | dict(zip(people.groups, draws.T, strict=True))
-        units = unit_table(by_group, shifts)
+        shift, units = per_score_and_nps_point(data, answers, people, draws, generator)
         checks = (
             *data.checks,
             *segments.checks,
@@ -153,7 +150,7 @@ class LeadLag:
                 name: shown(table, sizes, min_cell) if name in ("coefficients", "units") else table
                 for name, table in tables.items()
             },
-            shift=shifts.get(EVERYONE),
+            shift=shift,
         )
 
     def _require_choices(self, data: Linked) -> None:

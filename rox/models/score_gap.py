@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,10 +206,11 @@ def _past_check(regressed: Regressed, people: Population, *, units: bool) -> Che
     wealthy customer dominates, combined over segments by precision.
     """
     unknown = Check(code="ROX-A09", verdict=Verdict.NOTE, values={"months": PAST[-1]})
-    months = _known_past(regressed.answers)
-    if months is None:
+    known = regressed.answers.past(0)
+    if known is None:
         return unknown
-    parts = _with_past(regressed, months, units=units)
+    answers, months = known
+    parts = _with_past(regressed, answers, months, units=units)
     usable = [name for name in people.groups if name in parts and _can_carry(parts[name])]
     fits, others = regressed.fits, regressed.others
     money = {name: parts[name].slope(others, outcome=GROWTH, what=name) for name in usable}
@@ -227,10 +228,9 @@ def _past_check(regressed: Regressed, people: Population, *, units: bool) -> Che
     return demoted_to(Grade.D, "ROX-A05", ratio > PLACEBO_RATIO or p < PLACEBO_P, values)
 
 
-def _with_past(regressed: Regressed, months: int, *, units: bool) -> dict[str, Products]:
+def _with_past(regressed: Regressed, answers: AnswerTable, months: int, *, units: bool) -> dict[str, Products]:
     """Sum growth over some months before the answer, and its rate, of those whose past is known."""
     before, now = money_column(-months), money_column(0)
-    answers = regressed.answers.where(lambda t: t[before].notnull() & t[now].notnull())
 
     def rate(table: Any) -> Any:
         middle = (table[now].abs() + table[before].abs()) / 2.0
@@ -239,17 +239,6 @@ def _with_past(regressed: Regressed, months: int, *, units: bool) -> dict[str, P
     columns = {**regressed.columns, GROWTH: lambda t: (t[now] - t[before]) / t.rox_unit, RATE: rate}
     names = (GROWTH, RATE, SCORE, *regressed.others)
     return products(answers, columns, names, regressed.scales, units=units)
-
-
-def _known_past(answers: AnswerTable) -> int | None:
-    """Return the longest past that half of the answers have."""
-    sums: dict[str, Maker] = {f"known_{months}": _knows(months) for months in PAST}
-    found = answers.cells({}, sums).sum()
-    return next((months for months in PAST if found[f"known_{months}"] >= 0.5 * found["n"]), None)
-
-
-def _knows(months: int) -> Callable[[Any], Any]:
-    return lambda t: t[money_column(-months)].notnull() & t[money_column(0)].notnull()
 
 
 def _can_carry(part: Products) -> bool:
