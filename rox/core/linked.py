@@ -344,6 +344,34 @@ class Linked:
         found: Linked = self._views().weighted(self, weights, bands=bands, name=name)
         return found
 
+    def records(self, name: str, months: Sequence[int] = ()) -> Any:
+        """Read the rows of a further table beside what is known of their customers, for ``fetch``.
+
+        Args:
+            name: ``tickets``, ``arms`` or ``applicants``, a table of the study.
+            months: Months from that of the row, below 0 for before it, whose money is wanted.
+
+        Returns:
+            An engine table, a row for every row of the table whose customer is followed: its roles without ids
+            (``customer`` as in the panel, ``person`` as a number), ``month`` of its date; ``segment``, ``unit``,
+            ``weight``, ``opened``, ``exit_month``, ``voluntary`` and the controls of the customer; ``score`` and
+            ``score_age``, the answer in use in that month, so one known before it began; ``given_score`` and
+            ``given_age``, the last answer given up to the day of the row and how many months before (of a panel from a
+            frame, up to its month); ``next_score`` and ``next_age``, the first answer given in a later month and how
+            many months later; and for each of ``months`` a
+            column named by :func:`rox.core.views.money_column`: the customer's outcome, missing where there is none. Of
+            a table without customers, such as ``applicants``, only its own roles.
+
+        Raises:
+            DataError: No such table, an outcome that is not of the ledger, or columns of these names.
+        """
+        return self._views().records(self, name, months)
+
+    @property
+    def money_months(self) -> tuple[int, int]:
+        """First and last month of money."""
+        return self._views().money_months(self)
+
     def leak_report(self) -> LeakReport:
         """Search the panel for rows that use the future, from the raw tables and by another way than they were linked.
 

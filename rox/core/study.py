@@ -17,7 +17,18 @@ from rox.core.errors import DataError
 from rox.core.words import Language
 
 TableName = Literal[
-    "customers", "invitations", "answers", "feedback", "events", "ledger", "exits", "initiatives", "tickets", "contacts"
+    "customers",
+    "invitations",
+    "answers",
+    "feedback",
+    "events",
+    "ledger",
+    "exits",
+    "initiatives",
+    "tickets",
+    "contacts",
+    "arms",
+    "applicants",
 ]
 
 REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -32,6 +43,8 @@ REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "initiatives": ("initiative", "unit", "start"),
         "tickets": ("customer", "date"),
         "contacts": ("contact", "customer"),
+        "arms": ("experiment", "customer", "arm", "date"),
+        "applicants": ("key", "date"),
     }
 )
 OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -46,6 +59,8 @@ OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "initiatives": (),
         "tickets": ("key", "eligible", "hold_out", "contacted", "owner"),
         "contacts": ("role", "weight"),
+        "arms": ("taken", "stratum", "planned"),
+        "applicants": ("person", "channel", "device", "variant", "assigned", "reached", "funded", "amount"),
     }
 )
 

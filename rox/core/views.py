@@ -59,5 +59,11 @@ class Views(Protocol):
     def weighted(self, data: Any, weights: pd.DataFrame, *, bands: int, name: str) -> Any:
         """Add a weight to the rows of an answer."""
 
+    def records(self, data: Any, name: str, months: Sequence[int]) -> Any:
+        """Put beside each row of a further table what is known of its customer."""
+
+    def money_months(self, data: Any) -> tuple[int, int]:
+        """Tell the first and last month of money."""
+
     def leak_report(self, data: Any) -> LeakReport:
         """Search the panel for rows that use the future."""

@@ -55,6 +55,12 @@ ROLE_KINDS: Mapping[str, Kind] = MappingProxyType(
         "count": "count",
         "eligible": "flag",
         "hold_out": "flag",
+        "taken": "flag",
+        "planned": "number",
+        "person": "id",
+        "reached": "count",
+        "funded": "flag",
+        "amount": "money",
     }
 )
 """How a role is read; the others are text."""
@@ -137,6 +143,7 @@ def columns_of(study: Study, table: str) -> tuple[Column, ...]:
             kind=ROLE_KINDS.get(role, "text"),
             required=role in REQUIRED_ROLES[table] or role in ("weight", "since", "available"),
             order=declared.dates,
+            currency=study.currency if ROLE_KINDS.get(role) == "money" else None,
         )
         for role, source in declared.columns.items()
     ]

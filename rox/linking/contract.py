@@ -138,7 +138,7 @@ def _range_rules(column: Column, value: Any) -> Iterator[Rule]:
         yield Rule(column=column.source, what="below 0", broken=value < 0)
     if column.kind == "flag":
         yield Rule(column=column.source, what="neither 0 nor 1", broken=~value.isin([0, 1]))
-    if column.name == "weight" and column.kind == "number":
+    if column.name in ("weight", "planned") and column.kind == "number":
         yield Rule(column=column.source, what="not above 0", broken=value <= 0)
 
 
@@ -297,6 +297,8 @@ def _keys(staged: Staged) -> Iterator[tuple[str, ...]]:
         keys.append(("initiative", "unit"))
     if staged.name == "contacts":
         keys.append(("contact", "customer"))
+    if staged.name == "arms":
+        keys.append(("experiment", "customer"))
     return (key for key in keys if all(name in staged for name in key))
 
 
@@ -317,6 +319,7 @@ def _repeated(engine: Engine, staged: Staged, keys: tuple[str, ...]) -> list[str
         ("customer", "month"): "a second row for a customer and month",
         ("initiative", "unit"): "a second start of an initiative in a unit",
         ("contact", "customer"): "a second row for a contact of a customer",
+        ("experiment", "customer"): "a second arm of a customer in an experiment",
     }.get(keys, "the key stands here twice")
     columns = ", ".join(staged.source(key) for key in keys)
     return [f"{staged.name} · {columns} · {what} · {_places(engine, ranked.filter(ranked.again > 0), int(extra))}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ from rox.linking.leaks import leak_report_of
 from rox.linking.linkage import Linkage, keep_frame
 from rox.linking.people import PERSON
 from rox.linking.readings import calibrated_panel, with_readings
+from rox.linking.records import READABLE, records_of, require_readable, rows_of_table
 from rox.linking.responding import responding, weighted_frame, weighted_table
 from rox.linking.tables import Tables
 from rox.linking.units import units_of
@@ -108,6 +109,18 @@ class TableViews:
             return OF_FRAMES.weighted(data, weights, bands=bands, name=name)
         return weighted_table(data, self.tables.engine, weights, bands=bands, name=name)
 
+    def records(self, data: Linked, name: str, months: Sequence[int]) -> Any:
+        """See :meth:`rox.core.linked.Linked.records`."""
+        require_readable(data.study, name)
+        rows = rows_of_table(self.tables, self.people, name)
+        if isinstance(data.panel, pd.DataFrame):
+            return FrameViews(records_by_name={name: self.tables.fetch(rows)}).records(data, name, months)
+        return records_of(data, self._linkage(data), rows, months)
+
+    def money_months(self, data: Linked) -> tuple[int, int]:
+        """See :attr:`rox.core.linked.Linked.money_months`."""
+        return OF_FRAMES.money_months(data) if isinstance(data.panel, pd.DataFrame) else self._months
+
     def leak_report(self, data: Linked) -> LeakReport:
         """See :meth:`rox.core.linked.Linked.leak_report`."""
         if isinstance(data.panel, pd.DataFrame):
@@ -143,7 +156,12 @@ class FrameViews:
     """The views of a panel that came as a frame. They are frames, too.
 
     Of its answers only those are known that stand beside some month of money.
+
+    Attributes:
+        records_by_name: Further tables by role, customers numbered as in the panel.
     """
+
+    records_by_name: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def windows(self, data: Linked, *, before: int, first: int, last: int) -> pd.DataFrame:
         """See :meth:`rox.core.linked.Linked.windows`."""
@@ -193,6 +211,21 @@ class FrameViews:
     def weighted(self, data: Linked, weights: pd.DataFrame, *, bands: int, name: str) -> Linked:
         """See :meth:`rox.core.linked.Linked.weighted`."""
         return weighted_frame(data, weights, bands=bands, name=name)
+
+    def records(self, data: Linked, name: str, months: Sequence[int]) -> pd.DataFrame:
+        """See :meth:`rox.core.linked.Linked.records`."""
+        if name not in self.records_by_name:
+            known = ", ".join(self.records_by_name) or f"none of {', '.join(READABLE)}"
+            raise DataError(f"This panel came without a table of {name}.", [f"it has {known}"])
+        linkage = _linkage_of_frame(data)
+        rows = self.records_by_name[name]
+        given = pd.DatetimeIndex(rows["date"])
+        rows = rows.assign(date=given.as_unit("us"), month=(12 * given.year + given.month - 1).astype("int64"))
+        return linkage.engine.fetch(records_of(data, linkage, keep_frame(linkage.engine, rows, name), months))
+
+    def money_months(self, data: Linked) -> tuple[int, int]:
+        """See :attr:`rox.core.linked.Linked.money_months`."""
+        return int(data.panel["month"].min()), int(data.panel["month"].max())
 
     def leak_report(self, data: Linked) -> LeakReport:
         """See :meth:`rox.core.linked.Linked.leak_report`."""

@@ -28,6 +28,7 @@ def linked_from_frame(
     starts: pd.DataFrame | None = None,
     min_cell: int = 10,
     assigned: Literal["random", "chosen", "unknown"] = "random",
+    records: Mapping[str, pd.DataFrame] | None = None,
 ) -> Linked:
     """Wrap a frame of customer months as a linked panel, to try a model on data that came from nowhere.
 
@@ -43,6 +44,8 @@ def linked_from_frame(
         starts: ``initiative``, ``unit``, ``start``.
         min_cell: Smallest group that may be shown.
         assigned: How the places of the initiatives were chosen.
+        records: Further tables by name (``tickets``, ``arms``, ``applicants``) and role, dates as datetimes, customers
+            as in the frame; see :meth:`rox.core.linked.Linked.records`.
     """
     blank: dict[str, Any] = {
         "segment": EVERYONE,
@@ -74,7 +77,7 @@ def linked_from_frame(
         panel=rows,
         fetch=lambda table: table.copy(),
         reduce=reduce_panel,
-        views=FrameViews(),
+        views=FrameViews(records_by_name=records or {}),
     )
 
 
