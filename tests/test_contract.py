@@ -34,7 +34,7 @@ def test_every_model_of_rox_keeps_the_contract(estimator):
 
 @pytest.mark.slow
 def test_the_sampled_model_of_rox_keeps_the_contract():
-    uplift = rox.StaggeredUplift(history=6, window=(2, 5), draws=2000, chains=2, placebos=99)
+    uplift = rox.StaggeredUplift(history=6, window=(2, 5), draws=4000, placebos=99)
     assert check_estimator(uplift).name == "uplift"
 
 

@@ -1,4 +1,4 @@
-"""Pool estimates of places and segments with a hierarchical model: segments share a mean, places share a shock."""
+"""The hierarchical model of places and segments, sampled; a model without closed form starts here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rox.models.sampling import Sampled, pymc, sample
 from rox.numerics.arrays import codes, complain, vector
+from rox.numerics.grouped_pooling import independent_form, shrinkage
 
 Floats = NDArray[np.float64]
 WELL = 0.1
@@ -39,7 +40,7 @@ class Hierarchy:
     sampled: Sampled
 
 
-def pool_effects(
+def sample_groups(
     estimate: ArrayLike,
     covariance: ArrayLike,
     group: ArrayLike,
@@ -55,15 +56,10 @@ def pool_effects(
     chains: int = 4,
     rng: int | np.random.Generator | None = None,
 ) -> Hierarchy:
-    """Sample the posterior of group effects from estimates with a known covariance.
+    """Sample the posterior of :func:`rox.numerics.grouped_pooling.pool_groups` with NUTS, which takes far longer.
 
-    The model is ``estimate_bs ~ N(mu_s + beta_b, V)``, ``mu_s ~ N(mu, between_groups²)``,
-    ``beta_b ~ N(0, between_clusters²)``, ``mu ~ N(prior_mean, prior_sd²)`` (Gelman et al. 2013, chapter 5; Röver et al.
-    2021). A place's own shock moves all its segments alike, so it belongs to beta_b and not to the effect: mu_s is as
-    uncertain as the number of places allows, however many customers each of them has. It assumes normal estimates and
-    exchangeable groups and places.
-
-    beta_b is integrated out exactly. With V = LL' and L⁻¹B = UΣW', where B assigns estimates to places, the entries of
+    Two ways to one posterior are a test of both, and a researcher who needs another law of effects starts from this.
+    beta_b is integrated out. With V = LL' and L⁻¹B = UΣW', where B assigns estimates to places, the entries of
     U'L⁻¹·estimate are independent with variance 1 + between_clusters²·σ², so the sampler sees one number per group and
     three for the priors. Groups are not centred unless their data tell them apart well (Papaspiliopoulos, Roberts &
     Sköld 2007); spreads are absolute values of numbers of either sign, whose density is smooth at zero.
@@ -122,7 +118,7 @@ def pool_effects(
         mean=sampled.draws["mean"],
         between_groups=between_groups,
         between_clusters=between_clusters,
-        shrinkage=_shrinkage(design, shock, between_groups, between_clusters),
+        shrinkage=shrinkage(design, shock, between_groups, between_clusters),
         sampled=sampled,
     )
 
@@ -137,59 +133,3 @@ def _known_well(z: Floats, design: Floats, shock: Floats, cluster_sd: float) -> 
     spread = max(float(((apart @ estimate) ** 2 - noise).mean()), 0.0)
     sure = noise < WELL**2 * spread
     return np.asarray(sure & (sure.sum() > 1))
-
-
-def _shrinkage(design: Floats, shock: Floats, between_groups: Floats, between_clusters: Floats) -> Floats:
-    """Average error variance / (error variance + between_groups²) over draws, by group; one group borrows nothing."""
-    if design.shape[1] == 1:
-        return np.zeros(1)
-    thin = slice(None, None, max(len(between_groups) // 200, 1))
-    weights = []
-    for spread, common in zip(between_groups[thin], between_clusters[thin], strict=True):
-        information = design.T @ (design / (1 + (common * shock) ** 2)[:, None])
-        error = np.diag(np.linalg.pinv(information, hermitian=True))
-        weights.append(error / (error + spread**2))
-    return np.asarray(np.mean(weights, axis=0))
-
-
-def independent_form(
-    estimate: Floats, covariance: Floats, design: Floats, cluster: NDArray[np.int64] | None
-) -> tuple[Floats, Floats, Floats]:
-    """Rotate ``estimate ~ N(design·θ, covariance + ω²BB')`` so that its entries are independent for every ω.
-
-    Entries without any shock carry information on θ only and are reduced to as many rows as θ has.
-
-    Args:
-        estimate: Shape (n,).
-        covariance: Shape (n, n).
-        design: Shape (n, k).
-        cluster: Shape (n,), codes, which define B; none for ω = 0.
-
-    Returns:
-        ``z`` with shape (m,), its design (m, k) and its shock loadings σ (m,): z ~ N(design·θ, 1 + ω²σ²).
-
-    Raises:
-        ValueError: The covariance is not positive definite.
-    """
-    try:
-        root = np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "covariance is not positive definite: some estimate, or combination of them, has no error"
-        ) from None
-    z, x = np.linalg.solve(root, estimate), np.linalg.solve(root, design)
-    shock = np.zeros(z.size)
-    if cluster is not None:
-        loads = np.linalg.solve(root, np.eye(int(cluster.max()) + 1)[cluster])
-        basis, size, _ = np.linalg.svd(loads, full_matrices=True)
-        z, x = basis.T @ z, basis.T @ x
-        shock[: size.size] = size
-    still = shock <= 1e-9 * max(shock.max(), 1.0)
-    if still.sum() <= x.shape[1]:
-        return z, x, shock
-    rotation, reduced = np.linalg.qr(x[still])
-    return (
-        np.concatenate([z[~still], rotation.T @ z[still]]),
-        np.concatenate([x[~still], reduced]),
-        np.concatenate([shock[~still], np.zeros(len(reduced))]),
-    )

@@ -16,7 +16,7 @@ from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, month_label
 from rox.core.units import Dose, Unit
 from rox.core.words import say
-from rox.models.hierarchy import Hierarchy, pool_effects
+from rox.models.drawn import drawn_check
 from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_table
 from rox.models.phrases import p_value
 from rox.models.population import population
@@ -26,6 +26,7 @@ from rox.models.rollout_att import CONTROLS, Control, RolloutATT, place_effects,
 from rox.models.rollout_outcomes import components, score_effect
 from rox.models.rollout_precision import precision
 from rox.numerics.aggregate import aggregate_event
+from rox.numerics.grouped_pooling import GroupedPool, pool_groups
 from rox.numerics.joint import simultaneous_band
 
 Floats = NDArray[np.float64]
@@ -64,8 +65,7 @@ class StaggeredUplift:
         prior_sd: Standard deviation of the prior of the mean effect, centred at zero; 0.10 doubts effects above 20%.
         prior_between_segments: Scale of the prior of the spread between segments.
         prior_between_places: Scale of the prior of the shocks of places.
-        draws: Draws per chain.
-        chains: Chains.
+        draws: Draws of the pooled effects.
         placebos: Random deals, or bootstrap draws, behind the p-value when places are few.
     """
 
@@ -79,13 +79,12 @@ class StaggeredUplift:
     prior_sd: float = 0.10
     prior_between_segments: float = 0.05
     prior_between_places: float = 0.05
-    draws: int = 1000
-    chains: int = 4
+    draws: int = 4000
     placebos: int = 999
 
     def __post_init__(self) -> None:
         positive = ("cap", "prior_sd", "prior_between_segments", "prior_between_places")
-        least = {"base": 1, "history": 1, "leads": 2, "draws": 100, "chains": 2, "placebos": 99}
+        least = {"base": 1, "history": 1, "leads": 2, "draws": 1000, "placebos": 99}
         faults = [
             f"{name} is {getattr(self, name):g}; needed: above 0" for name in positive if not getattr(self, name) > 0
         ]
@@ -143,7 +142,7 @@ class StaggeredUplift:
         cohort: Rollout,
         att: RolloutATT,
         shares: Floats,
-        pooled: Hierarchy,
+        pooled: GroupedPool,
         rng: np.random.Generator,
     ) -> tuple[tuple[Check, ...], dict[str, pd.DataFrame]]:
         """Run every check and make the tables."""
@@ -162,7 +161,7 @@ class StaggeredUplift:
             forbidden_check(comparisons),
             *_notes(data, cohort, att),
             _conflict(pooling.iloc[-1]),
-            pooled.sampled.check(),
+            drawn_check(pooled),
             *score_checks,
         )
         headline = (float(pooling["pooled"].iloc[-1]), float(pooling["sd"].iloc[-1]))
@@ -177,9 +176,9 @@ class StaggeredUplift:
             **score,
         }
 
-    def _pooled(self, cohort: Rollout, att: RolloutATT, rng: np.random.Generator) -> Hierarchy:
+    def _pooled(self, cohort: Rollout, att: RolloutATT, rng: np.random.Generator) -> GroupedPool:
         places = place_effects(cohort, att)
-        return pool_effects(
+        return pool_groups(
             places.estimate,
             places.covariance,
             places.group,
@@ -188,7 +187,6 @@ class StaggeredUplift:
             group_sd=self.prior_between_segments,
             cluster_sd=self.prior_between_places,
             draws=self.draws,
-            chains=self.chains,
             rng=rng,
         )
 
@@ -213,7 +211,7 @@ class StaggeredUplift:
         table, check = score_effect(cohort, window=self.window, control=self.control)
         return ({} if table.empty else {"score": table}), (check,)
 
-    def _pooling(self, cohort: Rollout, att: RolloutATT, pooled: Hierarchy, shares: Floats) -> pd.DataFrame:
+    def _pooling(self, cohort: Rollout, att: RolloutATT, pooled: GroupedPool, shares: Floats) -> pd.DataFrame:
         """Tabulate prior, raw and pooled estimates; ``shrinkage`` is the weight of the common mean in a segment's."""
         draws = np.column_stack([pooled.effects, pooled.effects @ shares])
         influence = np.column_stack([att.influence, att.influence @ shares])
