@@ -1,13 +1,12 @@
 """Sample a PyMC model in the same way on every version of PyMC and ArviZ, and refuse draws that did not converge.
 
 This is the only module that knows the versions. Others take ``pymc`` from here to write a model down, and get plain
-arrays back. The sampler is always PyMC's own NUTS, compiled by numba: the default depends on what else is installed,
-and numba needs no C++ compiler.
+arrays back. The sampler is always the NUTS of nutpie on the model compiled by numba, which needs no C++ compiler.
 """
 
 from __future__ import annotations
 
-import inspect
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +26,15 @@ with warnings.catch_warnings():
     except FileNotFoundError:
         # Processes that import it first on a day write one file of its cache, and may take it away from each other.
         import arviz
+    import nutpie
     import pymc
 
 __all__ = ["RHAT_LIMIT", "SMALLEST_ESS", "Sampled", "pymc", "sample"]
 
 RHAT_LIMIT = 1.01
 SMALLEST_ESS = 400
-ATTEMPTS = ((1, 0.98), (3, 0.995))
-"""Multiple of the tuning steps and target acceptance of each attempt; the next one runs only if the last failed."""
+ATTEMPTS = ((1, 1, 0.98), (2, 4, 0.98), (3, 12, 0.995))
+"""Multiples of tuning steps and of draws, and target acceptance, of each attempt; the next runs if the last failed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,9 +95,9 @@ def sample(
     chains: int = 4,
     rng: int | np.random.Generator | None = None,
 ) -> Sampled:
-    """Sample a model with NUTS, one chain after another; one seed gives the same draws on one installation.
+    """Sample a model with NUTS; one seed gives the same draws on one installation, however many cores there are.
 
-    If the first attempt does not pass the gates a second one takes smaller steps and tunes longer.
+    If the first attempt does not pass the gates others tune longer, draw more and keep as many, and take smaller steps.
 
     Args:
         model: A PyMC model with continuous variables.
@@ -111,9 +111,12 @@ def sample(
         FitError: No attempt gave R-hat below 1.01, an effective sample size above 400 and no divergences.
     """
     generator = np.random.default_rng(rng)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
+        compiled = nutpie.compile_pymc_model(model)
     found = None
-    for factor, acceptance in ATTEMPTS:
-        found = _attempt(model, names, draws, factor * tune, chains, acceptance, generator)
+    for longer, thin, acceptance in ATTEMPTS:
+        found = _attempt(compiled, names, draws, longer * tune, chains, thin, acceptance, generator)
         if not found.faults:
             return found
     assert found is not None
@@ -128,40 +131,35 @@ def sample(
 
 
 def _attempt(
-    model: pymc.Model,
+    compiled: Any,
     names: Sequence[str],
     draws: int,
     tune: int,
     chains: int,
+    thin: int,
     acceptance: float,
     generator: np.random.Generator,
 ) -> Sampled:
-    options: dict[str, Any] = {
-        "draws": draws,
-        "tune": tune,
-        "chains": chains,
-        "cores": 1,
-        "target_accept": acceptance,
-        "random_seed": int(generator.integers(2**31)),
-        "nuts_sampler": "pymc",
-        "compile_kwargs": {"mode": "NUMBA"},
-        "progressbar": False,
-        "compute_convergence_checks": False,
-    }
-    if "quiet" in inspect.signature(pymc.sample).parameters:
-        options["quiet"] = True
-    with model, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
-        trace = pymc.sample(**options)
+    """Sample once; of more draws than asked for some are kept, and all count for R-hat and the effective sample size."""
+    trace = nutpie.sample(
+        compiled,
+        draws=thin * draws,
+        tune=tune,
+        chains=chains,
+        cores=min(chains, os.cpu_count() or 1),
+        seed=int(generator.integers(2**31)),
+        target_accept=acceptance,
+        progress_bar=False,
+    )
     posterior = _dataset(trace.posterior)[list(names)]
     statistics: Any = arviz
     return Sampled(
-        draws={name: _stacked(posterior[name].to_numpy()) for name in names},
+        draws={name: _stacked(posterior[name].to_numpy()[:, ::thin]) for name in names},
         rhat=_extreme(statistics.rhat(posterior), np.max),
         ess=min(_extreme(statistics.ess(posterior, method=method), np.min) for method in ("bulk", "tail")),
         divergences=int(np.asarray(trace.sample_stats["diverging"]).sum()),
         chains=chains,
-        sampler=f"PyMC {pymc.__version__}, NUTS",
+        sampler=f"PyMC {pymc.__version__}, NUTS by nutpie {nutpie.__version__}",
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_one_seed_gives_the_same_draws_and_another_seed_others(sampled: Sampled)
 
 
 def test_the_record_names_what_sampled(sampled: Sampled) -> None:
-    assert sampled.sampler == f"PyMC {pymc.__version__}, NUTS"
+    assert sampled.sampler == f"PyMC {pymc.__version__}, NUTS by nutpie {version('nutpie')}"
     assert sampled.check().verdict is Verdict.PASS
     for language in ("en", "zh"):
         assert pymc.__version__ in sampled.check().sentence(language)
