@@ -117,7 +117,7 @@ class Cost(Assumption):
 class Benefit(Cost):
     """Money that does not come through the estimated effect, by the channel it belongs to."""
 
-    channel: Literal["retention", "expansion", "referral", "cost_to_serve"]
+    channel: Literal["retention", "expansion", "acquisition", "referral", "cost_to_serve"]
 
 
 class About(Declared):

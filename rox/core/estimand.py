@@ -27,7 +27,7 @@ DESCRIPTIVE = frozenset({Question.GAP, Question.TRAJECTORY})
 FADING = 12.0
 """Months of half-life up to which a change is a passing one, which the answer to ``PULSE`` is about."""
 
-Channel = Literal["retention", "expansion", "referral", "cost_to_serve"]
+Channel = Literal["retention", "expansion", "acquisition", "referral", "cost_to_serve"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,7 @@ def columns_of(study: Study, table: str) -> tuple[Column, ...]:
             source=source,
             name=role,
             kind=ROLE_KINDS.get(role, "text"),
-            required=role in REQUIRED_ROLES[table] or role in ("weight", "since", "available"),
+            required=role in REQUIRED_ROLES[table] or role in ("weight", "since", "available", "person"),
             order=declared.dates,
             currency=study.currency if ROLE_KINDS.get(role) == "money" else None,
         )
