@@ -22,8 +22,9 @@ FLOORS = {
     "models": 2,
     "valuation": 2,
     "reporting": 2,
+    "planning": 3,
 }
-TOP = 3
+TOP = 4
 HEAVY = {"pymc", "statsmodels", "lifelines", "seaborn", "matplotlib", "ibis", "duckdb", "pandas", "scipy", "numpy"}
 
 
