@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rox.core.check import Check, Verdict
 from rox.core.errors import FitError
-from rox.numerics.grouped_pooling import GroupedPool
 
 SMALLEST_ESS = 400
 LARGEST_WEIGHT = 0.05
 
 
-def drawn_check(pooled: GroupedPool) -> Check:
+class Drawn(Protocol):
+    """A posterior drawn by importance."""
+
+    @property
+    def ess(self) -> float:
+        """Effective number of independent draws."""
+
+    @property
+    def largest(self) -> float:
+        """Share of the largest weight."""
+
+
+def drawn_check(pooled: Drawn) -> Check:
     """Say how many independent draws stand behind a pooled posterior (ROX-B04).
 
     Raises:

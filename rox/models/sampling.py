@@ -33,7 +33,7 @@ __all__ = ["RHAT_LIMIT", "SMALLEST_ESS", "Sampled", "pymc", "sample"]
 
 RHAT_LIMIT = 1.01
 SMALLEST_ESS = 400
-ATTEMPTS = ((1, 1, 0.98), (2, 4, 0.98), (3, 12, 0.995))
+ATTEMPTS = ((1, 1, 0.99), (2, 3, 0.998), (3, 10, 0.9995))
 """Multiples of tuning steps and of draws, and target acceptance, of each attempt; the next runs if the last failed."""
 
 
@@ -140,7 +140,7 @@ def _attempt(
     acceptance: float,
     generator: np.random.Generator,
 ) -> Sampled:
-    """Sample once; of more draws than asked for some are kept, and all count for R-hat and the effective sample size."""
+    """Sample once; of more draws than asked for some are kept, and all count for R-hat and effective size."""
     trace = nutpie.sample(
         compiled,
         draws=thin * draws,

@@ -86,6 +86,7 @@ def pool_groups(
     cluster_sd: float = 0.0,
     law: str = "halfnormal",
     draws: int = 4000,
+    proposals: int = 12_000,
     rng: int | np.random.Generator | None = None,
 ) -> GroupedPool:
     """Draw group effects from estimates with a known covariance.
@@ -108,6 +109,7 @@ def pool_groups(
         cluster_sd: Scale of the prior of the spread between clusters.
         law: Of the spreads: ``halfnormal`` or ``halfcauchy``.
         draws: Draws.
+        proposals: Points of the importance step.
         rng: Seed or generator.
 
     Raises:
@@ -123,7 +125,9 @@ def pool_groups(
     )
     generator = np.random.default_rng(rng)
     if scales:
-        found = scale_posterior(lambda each: _marginal(problem, each)[0], scales, law=law, draws=draws, rng=generator)
+        found = scale_posterior(
+            lambda each: _marginal(problem, each)[0], scales, law=law, draws=draws, proposals=proposals, rng=generator
+        )
     else:
         evidence = float(_marginal(problem, np.zeros((1, 1)))[0][0])
         found = ScalePosterior(scales=np.zeros((draws, 1)), ess=float(draws), largest=1 / draws, log_evidence=evidence)

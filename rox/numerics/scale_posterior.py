@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 from rox.numerics.arrays import choice, complain, freeze, vector
 
@@ -20,9 +20,9 @@ DEFENCE = 0.2
 """Share of proposals from the prior, which bounds every weight whatever the t misses (Hesterberg 1995)."""
 ROUNDS = 2
 """Times the proposal is fitted anew to its own weighted points."""
-STEP = 1e-3
-NEWTON = 6
-"""Steps that sharpen the mode, with differences as wide as the posterior allows."""
+STEP = 1e-2
+"""Widest difference by which slopes are taken, in logs; finer where the posterior is narrow."""
+MOST_STEPS, LONGEST, TRIED = 30, 2.0, np.array([1.0, 0.5, 0.2, 0.05, 0.0])
 SHARE_OF_SD = 0.3
 FLATTEST = 0.25
 """Least curvature of the proposal: a scale is not looked for beyond a factor of e² or so either way."""
@@ -124,30 +124,24 @@ def _log_prior(theta: Floats, h: Floats, law: str) -> Floats:
 
 
 def _mode(target: Callable[[Floats], Floats], start: Floats) -> tuple[Floats, Floats]:
-    """Find the mode, and a root of the covariance of a normal law around it."""
+    """Climb to the mode by damped Newton steps; return it with a root of the covariance of a normal law around it."""
     k = start.size
-    steps = np.concatenate([np.eye(k), -np.eye(k)]) * STEP
-
-    def falling(theta: Floats) -> float:
-        value = float(target(theta[None])[0])
-        return -value if np.isfinite(value) else 1e300
-
-    def slope(theta: Floats) -> Floats:
-        values = target(theta + steps)
-        return np.asarray(-np.nan_to_num(values[:k] - values[k:], posinf=0, neginf=0) / (2 * STEP))
-
-    found = optimize.minimize(falling, start, jac=slope, method="L-BFGS-B", bounds=[(t - 25, t + 25) for t in start])
-    centre, root = np.asarray(found.x), np.eye(k)
-    steps_by = np.full(k, 10 * STEP)
-    for _ in range(NEWTON):
-        slope_here, bend = _bend(target, centre, steps_by)
+    centre, root, steps = start, np.eye(k), np.full(k, STEP)
+    best = -np.inf
+    for _ in range(MOST_STEPS):
+        slope, bend = _bend(target, centre, steps)
         size, basis = np.linalg.eigh(bend) if np.isfinite(bend).all() else (np.ones(k), np.eye(k))
         root = basis / np.sqrt(np.maximum(size, FLATTEST))
-        steps_by = np.clip(SHARE_OF_SD / np.sqrt(np.maximum(np.diag(bend), 1.0)), 1e-7, 10 * STEP)
-        step = root @ (root.T @ slope_here)
-        tries = centre + step * np.array([1.0, 0.5, 0.25, 0.125, 0.0])[:, None]
+        finer = np.clip(SHARE_OF_SD / np.sqrt(np.maximum(np.diag(bend), 1.0)), 1e-7, STEP)
+        settled, steps = bool((finer > steps / 2).all()), finer
+        step = root @ (root.T @ slope)
+        step = step * min(1.0, LONGEST / max(float(np.abs(step).max()), 1e-300))
+        tries = centre + step * TRIED[:, None]
         values = np.nan_to_num(target(tries), nan=-np.inf)
-        centre = tries[int(values.argmax())]
+        centre, gain = tries[int(values.argmax())], float(values.max()) - best
+        best = float(values.max())
+        if settled and gain < 1e-4:
+            break
     return centre, np.asarray(root)
 
 
@@ -158,7 +152,7 @@ def _bend(target: Callable[[Floats], Floats], centre: Floats, steps: Floats) -> 
     pairs = [(i, j) for i in range(k) for j in range(k)]
     corners = ((1, 1), (1, -1), (-1, 1), (-1, -1))
     around = np.concatenate([[centre + a * wide[i] + b * wide[j] for i, j in pairs] for a, b in corners])
-    values = target(np.concatenate([around, centre + wide, centre - wide]))
+    values = np.maximum(target(np.concatenate([around, centre + wide, centre - wide])), -1e300)
     four = values[: 4 * k * k].reshape(4, k, k)
     bend = -(four[0] - four[1] - four[2] + four[3]) / (4 * np.outer(steps, steps))
     slope = (values[4 * k * k : 4 * k * k + k] - values[-k:]) / (2 * steps)
@@ -183,8 +177,10 @@ def _propose(
 
 def _refitted(theta: Floats, log_w: Floats, centre: Floats, root: Floats) -> tuple[Floats, Floats]:
     """Move the proposal to the weighted points, unless a few of them carry all the weight."""
-    weight = special.softmax(np.where(np.isfinite(log_w), log_w, -np.inf)) if np.isfinite(log_w).any() else log_w * 0
-    if 1 / max(float((weight**2).sum()), 1e-300) < 20 * theta.shape[1] or not weight.sum() > 0:
+    if not np.isfinite(log_w).any():
+        return centre, root
+    weight = special.softmax(log_w)
+    if 1 / max(float((weight**2).sum()), 1e-300) < 20 * theta.shape[1]:
         return centre, root
     middle = weight @ theta
     away = theta - middle
