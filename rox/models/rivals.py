@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from rox.core.check import Check, Verdict
 from rox.models.rollout import Rollout
-from rox.models.rollout_att import Control, RolloutATT, rollout_att
+from rox.models.rollout_att import CONTROLS, Control, RolloutATT, rollout_att
+from rox.numerics.aggregate import aggregate_window
+from rox.numerics.did import group_time_att
 from rox.numerics.panel import within_regression
 
 Floats = NDArray[np.float64]
@@ -32,13 +34,15 @@ def rivals(
         pooled: Mean and standard deviation of the pooled effect.
 
     Returns:
-        Rows ``pooled``, ``group_time``, ``own_trend_removed``, ``static_twfe``, ``before_after``; columns ``estimate``,
-        ``se``, ``low``, ``high`` and ``word``, the key of the sentence that says what is wrong with it.
+        Rows ``pooled``, ``group_time``, ``own_trend_removed``, ``doubly_robust``, ``static_twfe``, ``before_after``;
+        columns ``estimate``, ``se``, ``low``, ``high`` and ``word``, the key of the sentence that says what is wrong
+        with it.
     """
     found = {
         "pooled": pooled,
         "group_time": _shared(att.estimate, att.influence, shares),
         "own_trend_removed": _own_trend_removed(data, att, shares, control),
+        "doubly_robust": _doubly_robust(data, att, shares, control),
         "static_twfe": static_twfe(data, att, shares),
         "before_after": _before_after(data, att, shares, leads),
     }
@@ -102,6 +106,39 @@ def _own_trend_removed(data: Rollout, att: RolloutATT, shares: Floats, control: 
         data, outcome - slope[:, None, :] * centred[None, :, None], window=att.window_months, control=control
     )
     return _shared(bent.estimate, bent.influence, shares)
+
+
+def _doubly_robust(data: Rollout, att: RolloutATT, shares: Floats, control: Control) -> tuple[float, float]:
+    """Compare places alike in growth and score before the first start (Sant'Anna & Zhao 2020).
+
+    It mends a choice of places by their past growth or score, where the change without the initiative follows from
+    these two; missing where there are too few places for it, or where the two tell started places from others without
+    error.
+    """
+    before = data.months < data.first_start
+    if before.sum() < 3:
+        return float("nan"), float("nan")
+    centred = data.months[before] - data.months[before].mean()
+    growth = np.nan_to_num(att.outcome[:, before, -1]) @ centred / (centred**2).sum()
+    past = data.scores[data.scores["month"] < data.first_start]
+    score = past.groupby("unit")["score"].mean().reindex(range(len(data.units))).to_numpy(dtype=float)
+    known = [growth] if np.isnan(score).any() else [growth, score]
+    x = np.stack([(each - each.mean()) / max(each.std(), 1e-12) for each in known], axis=1)
+    first, last = att.window_months
+    try:
+        cells = group_time_att(
+            att.outcome[:, :, :-1],
+            data.starts,
+            times=data.months,
+            weights=data.sizes,
+            covariates=x,
+            control=CONTROLS[control],
+            base="universal",
+        )
+        mean = aggregate_window(cells, first=first, last=last, complete=True, random_weights=False)
+    except (ValueError, np.linalg.LinAlgError):
+        return float("nan"), float("nan")
+    return _shared(mean.overall, mean.overall_influence, shares)
 
 
 def twfe_comparisons(data: Rollout, att: RolloutATT) -> pd.DataFrame:
