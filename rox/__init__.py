@@ -68,6 +68,22 @@ _HOMES = {
     "growth_readings": "rox.models.growth_readings",
     "RolloutSlope": "rox.models.rollout_slope",
     "StaggeredUplift": "rox.models.staggered_uplift",
+    "SyntheticUplift": "rox.models.synthetic_uplift",
+    "InterruptedSeries": "rox.models.interrupted_series",
+    "Experiment": "rox.models.experiment",
+    "ClosedLoop": "rox.models.closed_loop",
+    "FunnelUplift": "rox.models.funnel_uplift",
+    "spillover": "rox.models.interference",
+    "pool_cells": "rox.models.cell_pool",
+    "CellPriors": "rox.models.cell_pool",
+    "Register": "rox.core.register",
+    "read_register": "rox.core.register",
+    "map_prior": "rox.models.map_prior",
+    "follow_up": "rox.metrics.tickets",
+    "backlog": "rox.metrics.tickets",
+    "Plan": "rox.planning",
+    "plan": "rox.planning",
+    "drawn_order": "rox.planning",
     "value": "rox.valuation.value",
     "report": "rox.reporting.report",
     "run_study": "rox.run",
@@ -110,6 +126,8 @@ if TYPE_CHECKING:
     from rox.core.linked import Linked as Linked
     from rox.core.linked import month_label as month_label
     from rox.core.record import Record as Record
+    from rox.core.register import Register as Register
+    from rox.core.register import read_register as read_register
     from rox.core.returns import Return as Return
     from rox.core.score_parts import ScoreParts as ScoreParts
     from rox.core.spread import Spread as Spread
@@ -124,22 +142,36 @@ if TYPE_CHECKING:
     from rox.linking.within import panel_regression as panel_regression
     from rox.linking.within_write import write_layout as write_layout
     from rox.metrics.overview import experience as experience
+    from rox.metrics.tickets import backlog as backlog
+    from rox.metrics.tickets import follow_up as follow_up
+    from rox.models.cell_pool import CellPriors as CellPriors
+    from rox.models.cell_pool import pool_cells as pool_cells
     from rox.models.churn_aft import ChurnAFT as ChurnAFT
     from rox.models.churn_cox import ChurnCox as ChurnCox
     from rox.models.churn_hazard import ChurnHazard as ChurnHazard
+    from rox.models.closed_loop import ClosedLoop as ClosedLoop
     from rox.models.customer_base import customer_base as customer_base
+    from rox.models.experiment import Experiment as Experiment
     from rox.models.falsify import falsify as falsify
+    from rox.models.funnel_uplift import FunnelUplift as FunnelUplift
     from rox.models.growth_readings import growth_readings as growth_readings
+    from rox.models.interference import spillover as spillover
+    from rox.models.interrupted_series import InterruptedSeries as InterruptedSeries
     from rox.models.joint_path import JointPath as JointPath
     from rox.models.lead_lag import LeadLag as LeadLag
     from rox.models.leaving import leaving as leaving
+    from rox.models.map_prior import map_prior as map_prior
     from rox.models.money_kept import money_kept as money_kept
     from rox.models.panel_fe import PanelFE as PanelFE
     from rox.models.retention_forecast import RetentionForecast as RetentionForecast
     from rox.models.rollout_slope import RolloutSlope as RolloutSlope
     from rox.models.score_gap import ScoreGap as ScoreGap
     from rox.models.staggered_uplift import StaggeredUplift as StaggeredUplift
+    from rox.models.synthetic_uplift import SyntheticUplift as SyntheticUplift
     from rox.models.trajectories import Trajectories as Trajectories
+    from rox.planning import Plan as Plan
+    from rox.planning import drawn_order as drawn_order
+    from rox.planning import plan as plan
     from rox.reporting.report import report as report
     from rox.run import run_study as run_study
     from rox.valuation.value import value as value

@@ -26,7 +26,10 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "04_uplift": ("uplift",),
 }
 """Which effects each notebook leaves behind."""
-MAYBE: Mapping[str, tuple[str, ...]] = {"02_nps_to_aum": ("joint_path", "rollout_slope")}
+MAYBE: Mapping[str, tuple[str, ...]] = {
+    "02_nps_to_aum": ("joint_path", "rollout_slope"),
+    "04_uplift": ("experiment", "closed_loop", "funnel"),
+}
 """Which it leaves behind where the data carry them."""
 REPORT = "05_roi_report"
 Say = Callable[[str], None]

@@ -18,10 +18,11 @@ from rox.core.words import say
 from rox.models.drawn import drawn_check
 from rox.models.map_prior import Prior
 from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_table
-from rox.models.population import population
+from rox.models.population import Population, population
+from rox.models.predictive import predictive_check
 from rox.models.rivals import NORMAL_90, forbidden_check, rivals, twfe_comparisons
 from rox.models.rollout import Rollout, rollout
-from rox.models.rollout_att import CONTROLS, Control, RolloutATT, place_effects, rollout_att
+from rox.models.rollout_att import CONTROLS, Control, PlaceEffects, RolloutATT, place_effects, rollout_att
 from rox.models.rollout_doubts import honest_trends, priors_read
 from rox.models.rollout_outcomes import components, score_effect
 from rox.models.rollout_precision import precision
@@ -46,7 +47,8 @@ class StaggeredUplift:
     The cohort is frozen before the first start. Group-time effects (Callaway & Sant'Anna 2021) compare each start
     with places not yet started; ``Effect.path`` is their path by months since the start, not pooled, with the joint
     covariance of places. ``Effect.draws`` are pooled over places and segments by a hierarchical model: a segment with
-    few customers borrows from the others, and every effect is as uncertain as the number of places demands.
+    few customers borrows from the others, along a line in the log of money, and every effect is as uncertain as the
+    number of places demands.
     ``Effect.shares`` and ``baseline`` describe the company's customers in the last month, as for every other model.
 
     The design is grade B: a comparison over time between places. A roll-out whose order was drawn by lot keeps B,
@@ -63,6 +65,7 @@ class StaggeredUplift:
         control: Places a start is compared with.
         prior_sd: Standard deviation of the prior of the mean effect, centred at zero; 0.10 doubts effects above 20%.
         prior: What past initiatives of the kind say of the mean effect, instead: see :func:`rox.map_prior`.
+        prior_by_money: Standard deviation of the prior of how the effect changes per log unit of a segment's money.
         prior_between_segments: Scale of the prior of the spread between segments.
         prior_between_places: Scale of the prior of the shocks of places.
         draws: Draws of the pooled effects.
@@ -78,13 +81,14 @@ class StaggeredUplift:
     control: Control = "not_yet_treated"
     prior_sd: float = 0.10
     prior: Prior | None = None
+    prior_by_money: float = 0.015
     prior_between_segments: float = 0.05
     prior_between_places: float = 0.05
     draws: int = 4000
     placebos: int = 999
 
     def __post_init__(self) -> None:
-        positive = ("cap", "prior_sd", "prior_between_segments", "prior_between_places")
+        positive = ("cap", "prior_sd", "prior_by_money", "prior_between_segments", "prior_between_places")
         least = {"base": 1, "history": 1, "leads": 2, "draws": 1000, "placebos": 99}
         faults = [
             f"{name} is {getattr(self, name):g}; needed: above 0" for name in positive if not getattr(self, name) > 0
@@ -116,8 +120,9 @@ class StaggeredUplift:
         cohort = rollout(data, initiative=self.initiative, base=self.base, history=self.history, cap=self.cap)
         att = rollout_att(cohort, cohort.means(cohort.ratio), window=self.window, control=self.control)
         people = population(cohort.panel, cohort.groups)
-        pooled = self._pooled(cohort, att, generator)
-        checks, tables = self._evidence(data, cohort, att, people.shares, pooled, generator)
+        places = place_effects(cohort, att)
+        pooled = self._pooled(places, _log_money(people), generator)
+        checks, tables = self._evidence(places, data, cohort, att, people.shares, pooled, generator)
         months, path = _path_draws(cohort, att, self.leads, len(pooled.effects), generator)
         return Effect(
             name="uplift",
@@ -137,8 +142,22 @@ class StaggeredUplift:
             tables=tables,
         )
 
+    def estimand(self, data: Linked) -> Estimand:
+        """Say what ``fit`` will answer; a prior from the register is made for it (:func:`rox.map_prior`).
+
+        Args:
+            data: As for ``fit``.
+
+        Raises:
+            DataError: As of ``fit``.
+            FitError: As of ``fit``.
+        """
+        cohort = rollout(data, initiative=self.initiative, base=self.base, history=self.history, cap=self.cap)
+        return self._estimand(data, cohort)
+
     def _evidence(
         self,
+        places: PlaceEffects,
         data: Linked,
         cohort: Rollout,
         att: RolloutATT,
@@ -167,6 +186,9 @@ class StaggeredUplift:
             *_notes(data, cohort, att),
             *doubts,
             drawn_check(pooled),
+            predictive_check(
+                places.estimate, places.covariance, places.group, pooled, cluster=places.unit, rng=rng.spawn(1)[0]
+            ),
             *score_checks,
         )
         headline = (float(pooling["pooled"].iloc[-1]), float(pooling["sd"].iloc[-1]))
@@ -183,13 +205,14 @@ class StaggeredUplift:
             **score,
         }
 
-    def _pooled(self, cohort: Rollout, att: RolloutATT, rng: np.random.Generator) -> GroupedPool:
-        places = place_effects(cohort, att)
+    def _pooled(self, places: PlaceEffects, money: Floats, rng: np.random.Generator) -> GroupedPool:
         return pool_groups(
             places.estimate,
             places.covariance,
             places.group,
             cluster=places.unit,
+            x=money[places.group],
+            slope_sd=self.prior_by_money,
             prior_mean=[0.0] if self.prior is None else self.prior.mixture.means,
             prior_sd=[self.prior_sd] if self.prior is None else self.prior.mixture.sds,
             prior_weight=[1.0] if self.prior is None else self.prior.mixture.weights,
@@ -257,6 +280,15 @@ def _notes(data: Linked, cohort: Rollout, att: RolloutATT) -> tuple[Check, ...]:
         names = ", ".join(sorted(others.loc[others["unit"].isin(shared), "initiative"].unique()))
         notes.append(Check(code="ROX-L19", verdict=Verdict.NOTE, values={"places": len(shared), "initiatives": names}))
     return tuple(notes)
+
+
+def _log_money(people: Population) -> Floats:
+    """Return by segment the log of a customer's money, less its mean over customers; zeros where it is unknown."""
+    money = people.baseline["money"].to_numpy(dtype=float)
+    if not (money > 0).all():
+        return np.zeros(money.size)
+    logs = np.log(money)
+    return np.asarray(logs - logs @ people.shares)
 
 
 def _counts(cohort: Rollout, att: RolloutATT) -> dict[str, int]:

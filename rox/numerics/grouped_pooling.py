@@ -62,6 +62,8 @@ class _Problem:
     weights: Floats
     means: Floats
     sds: Floats
+    along: Floats
+    """Shape (s,): predictor times the standard deviation of its slope."""
     has_groups: bool
     has_clusters: bool
 
@@ -79,6 +81,8 @@ def pool_groups(
     group: ArrayLike,
     *,
     cluster: ArrayLike | None = None,
+    x: ArrayLike | None = None,
+    slope_sd: float = 0.0,
     prior_mean: ArrayLike = 0.0,
     prior_sd: ArrayLike,
     prior_weight: ArrayLike = 1.0,
@@ -91,9 +95,11 @@ def pool_groups(
 ) -> GroupedPool:
     """Draw group effects from estimates with a known covariance.
 
-    The model is ``estimate_bs ~ N(mu_s + beta_b, V)``, ``mu_s ~ N(mu, between_groups²)``,
-    ``beta_b ~ N(0, between_clusters²)``, ``mu ~ Σ weight_c·N(mean_c, sd_c²)`` (Gelman et al. 2013, chapter 5; Röver et
-    al. 2021; a mixture is the robust prior of Schmidli et al. 2014). Given the two spreads everything is normal, so
+    The model is ``estimate_bs ~ N(mu_s + beta_b, V)``, ``mu_s ~ N(mu + slope·x_s, between_groups²)``,
+    ``beta_b ~ N(0, between_clusters²)``, ``mu ~ Σ weight_c·N(mean_c, sd_c²)``, ``slope ~ N(0, slope_sd²)`` (Gelman et
+    al. 2013, chapter 5; Röver et al. 2021; a mixture is the robust prior of Schmidli et al. 2014). Where effects follow
+    something known of the groups, such as how rich they are, pooling without it draws all towards a mean that is wrong
+    for the largest. Given the two spreads everything is normal, so
     these alone are drawn by importance (:func:`rox.numerics.scale_posterior.scale_posterior`) and everything else
     exactly, without a chain that could fail to converge.
 
@@ -102,6 +108,8 @@ def pool_groups(
         covariance: Shape (n, n), or (n,) variances.
         group: Shape (n,), labels.
         cluster: Shape (n,), labels of what shares a shock; none if nothing does.
+        x: Shape (n,): what the group's effect may follow, the same for all estimates of a group; mu belongs to x = 0.
+        slope_sd: Standard deviation of the prior of the slope along x, around zero.
         prior_mean: Mean of the prior of mu, or shape (c,).
         prior_sd: Its standard deviation, or shape (c,).
         prior_weight: Shape (c,), for a mixture.
@@ -121,7 +129,7 @@ def pool_groups(
         array([0.04, 0.03, 0.04])
     """
     problem, groups, scales = _problem(
-        estimate, covariance, group, cluster, prior_mean, prior_sd, prior_weight, group_sd, cluster_sd
+        estimate, covariance, group, cluster, x, slope_sd, prior_mean, prior_sd, prior_weight, group_sd, cluster_sd
     )
     generator = np.random.default_rng(rng)
     if scales:
@@ -157,6 +165,8 @@ def _problem(
     covariance: ArrayLike,
     group: ArrayLike,
     cluster: ArrayLike | None,
+    x: ArrayLike | None,
+    slope_sd: float,
     prior_mean: ArrayLike,
     prior_sd: ArrayLike,
     prior_weight: ArrayLike,
@@ -173,9 +183,17 @@ def _problem(
     weights = vector(np.broadcast_to(np.atleast_1d(prior_weight), sds.shape), "prior_weight", sds.size)
     needed = {"prior_sd": sds.min(), "prior_weight": weights.min(), "group_sd": group_sd}
     needed |= {} if cluster is None else {"cluster_sd": cluster_sd}
+    needed |= {} if x is None else {"slope_sd": slope_sd}
     complain([f"{name} must be positive, got {value:g}" for name, value in needed.items() if not value > 0])
     z, design, shock = independent_form(y, v, np.eye(groups.size)[group_code], cluster_code)
+    along = np.zeros(groups.size)
+    if x is not None:
+        follows = vector(x, "x", y.size)
+        along = slope_sd * np.bincount(group_code, weights=follows) / np.bincount(group_code)
+        if np.abs(slope_sd * follows - along[group_code]).max() > 1e-9 * max(np.abs(along).max(), 1e-300):
+            raise ValueError("x differs within a group; it must be the same for all estimates of a group")
     problem = _Problem(
+        along=along,
         z=z,
         design=design,
         shock=shock,
@@ -193,7 +211,8 @@ def _marginal(problem: _Problem, scales: Floats) -> tuple[Floats, Floats, Floats
     """Integrate effects out at (m, k) scales.
 
     With R the root of the prior covariance of the effects and H = I + RAR, where A is their information in the data,
-    effects are mean_c + R·(H⁻¹Rb + H^(−1/2)·ε). R stays finite when a spread is zero.
+    effects are mean_c + R·(H⁻¹Rb + H^(−1/2)·ε). R stays finite when a spread is zero. The part of the prior covariance
+    that is not the spread is decomposed once.
 
     Returns:
         Log marginal likelihood (m,); probability of each component (m, c); R (m, c, s, s); H⁻¹Rb (m, c, s); and the
@@ -205,9 +224,9 @@ def _marginal(problem: _Problem, scales: Floats) -> tuple[Floats, Floats, Floats
     a = np.einsum("is,mi,it->mst", problem.design, w, problem.design, optimize=True)
     gap = problem.z - problem.design.sum(1) * problem.means[:, None]
     b = np.einsum("is,mi,ci->mcs", problem.design, w, gap, optimize=True)
-    alike = np.full((s, s), 1 / s)
-    along = np.sqrt(between[:, None] ** 2 + s * problem.sds**2)[:, :, None, None]
-    root = between[:, None, None, None] * (np.eye(s) - alike) + along * alike
+    size, basis = np.linalg.eigh(problem.sds[:, None, None] ** 2 + np.outer(problem.along, problem.along))
+    stretch = np.sqrt(np.maximum(size, 0.0) + between[:, None, None] ** 2)
+    root = np.einsum("cij,mcj,ckj->mcik", basis, stretch, basis, optimize=True)
     h = np.eye(s) + root @ a[:, None] @ root
     lower = np.linalg.cholesky(h)
     pulled = np.einsum("mcst,mct->mcs", root, b)
@@ -236,10 +255,16 @@ def _mean_given(
     """Draw the mean the groups share, given their effects."""
     if not problem.has_groups:
         return effects[:, 0].copy()
-    prior, own = problem.sds[which] ** 2, between**2 / effects.shape[1]
-    weight = prior / (prior + own)
-    centre = weight * effects.mean(1) + (1 - weight) * problem.means[which]
-    return np.asarray(centre + np.sqrt(weight * own) * rng.standard_normal(len(effects)))
+    own = np.maximum(between, 1e-12 * max(float(np.abs(effects).max()), 1e-300)) ** 2
+    away = effects - problem.means[which, None]
+    # Mean and slope given the effects, by the two-by-two normal equations; both around the component's mean.
+    a = problem.sds[which] ** -2 + effects.shape[1] / own
+    b = problem.along.sum() / own
+    d = 1 + (problem.along**2).sum() / own
+    right = away.sum(1) / own, away @ problem.along / own
+    variance = d / (a * d - b**2)
+    centre = variance * (right[0] - b / d * right[1])
+    return np.asarray(problem.means[which] + centre + np.sqrt(variance) * rng.standard_normal(len(effects)))
 
 
 def _log_likelihood(problem: _Problem, effects: Floats, shocks: Floats) -> Floats:

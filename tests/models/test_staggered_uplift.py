@@ -14,14 +14,17 @@ from rox.core.errors import DataError, FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked, month_index
 from rox.core.units import Dose, Unit
+from rox.models.map_prior import Prior
 from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_test
 from rox.models.rivals import rivals, static_twfe, twfe_comparisons
 from rox.models.rollout import Rollout, rollout
 from rox.models.rollout_att import RolloutATT, place_effects, rollout_att
+from rox.models.rollout_doubts import honest_trends
 from rox.models.rollout_outcomes import components, score_effect
 from rox.models.rollout_precision import bootstrap_p_value, permuted_effects, placebo_p_value, precision
 from rox.models.staggered_uplift import StaggeredUplift
 from rox.numerics.did import group_time_att
+from rox.numerics.normal_mixture import NormalMixture
 from rox.numerics.panel import within_regression
 from rox.testing import linked_from_frame
 
@@ -521,12 +524,59 @@ def test_the_effect_says_what_it_is(effect: Effect, data: Linked) -> None:
 
 
 @pytest.mark.slow
-def test_pooled_effects_hold_the_truth_and_borrow_from_each_other(effect: Effect) -> None:
-    pooling = effect.tables["pooling"]
+def test_pooled_effects_hold_the_truth_and_borrow_from_each_other(effect: Effect, data: Linked) -> None:
+    pooling = StaggeredUplift(placebos=99, prior_by_money=1e-6).fit(data, rng=1).tables["pooling"]
     assert (np.abs(effect.summary()["mean"][:2] - [0.05, 0.10]) < 3 * effect.summary()["sd"][:2]).all()
     raw_gap, pooled_gap = (abs(pooling.loc["gold", each] - pooling.loc["mass", each]) for each in ("raw", "pooled"))
     assert pooled_gap < raw_gap
-    np.testing.assert_allclose(pooling["pooled"][:2], effect.draws.mean(0))
+    np.testing.assert_allclose(effect.tables["pooling"]["pooled"][:2], effect.draws.mean(0))
+
+
+@pytest.mark.slow
+def test_a_prior_from_the_past_moves_the_effect_and_is_shown(effect: Effect, data: Linked) -> None:
+    model = StaggeredUplift(placebos=99)
+    finding = NormalMixture(weights=[0.5, 0.5], means=[0.30, 0.20], sds=[0.02, 0.02])
+    past = NormalMixture.normal(0.30, 0.02)
+    prior = Prior(mixture=finding, informative=past, type="refit", estimand=model.estimand(data))
+    moved = replace(model, prior=prior).fit(data, rng=1)
+    assert model.estimand(data) == effect.estimand
+    assert moved.overall.mean() > effect.overall.mean() + 0.001
+    assert moved.tables["priors"].loc["neutral", "prior_mean"] == pytest.approx(finding.mean)
+    conflict = {check.code: check for check in moved.checks}["ROX-B01"]
+    assert conflict.verdict is Verdict.NOTE
+    assert {check.code: check for check in effect.checks}["ROX-B01"].verdict is Verdict.PASS
+
+
+def test_an_effect_that_drift_could_explain_keeps_its_grade_only_where_the_lot_chose() -> None:
+    cohort, att = measured(bank_of_places(seed=3, effect=(0.03, 0.03), noise=0.3, shock=0.04))
+    table, (by_lot,) = honest_trends(cohort, att)
+    _, (chosen,) = honest_trends(replace(cohort, assigned="chosen"), att)
+    assert by_lot.values == chosen.values
+    assert by_lot.verdict is Verdict.PASS
+    survives = float(by_lot.values["m"])
+    assert survives < 1
+    assert (chosen.verdict, chosen.to_grade) == (Verdict.DEMOTE, Grade.C if survives >= 0.5 else Grade.D)
+    assert (np.diff(table["low"]) <= 1e-12).all()
+    assert (np.diff(table["high"]) >= -1e-12).all()
+    holds_zero = table["low"] * table["high"] <= 0
+    assert (holds_zero == (table.index > survives)).all()
+    quiet, (sure,) = honest_trends(*measured(bank_of_places(seed=3, effect=(0.4, 0.4), noise=0.05, shock=0.001)))
+    assert float(sure.values["m"]) > 1
+    assert (quiet["low"] > 0).iloc[:3].all()
+
+
+def test_places_alike_before_the_start_are_a_second_line_where_the_choice_leaves_any() -> None:
+    def second_line(**world: Any) -> pd.DataFrame:
+        cohort, att = measured(bank_of_places(places=60, **world))
+        return rivals(cohort, att, SHARES, leads=6, control="not_yet_treated", pooled=(0.0, 1.0))
+
+    table = second_line(seed=2)
+    gap = abs(table.loc["doubly_robust", "estimate"] - table.loc["group_time", "estimate"])
+    assert 0 < gap < 2 * table.loc["group_time", "se"]
+    assert 0.5 < table.loc["doubly_robust", "se"] / table.loc["group_time", "se"] < 2
+    chosen = second_line(seed=2, drift=0.004, order="growth")
+    assert np.isnan(chosen.loc["doubly_robust", "estimate"])
+    assert np.isfinite(chosen.loc["own_trend_removed", "estimate"])
 
 
 @pytest.mark.slow

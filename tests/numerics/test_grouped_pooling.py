@@ -215,6 +215,33 @@ def test_a_mixture_prior_is_the_mixture_of_its_components() -> None:
     )
 
 
+def test_a_predictor_of_groups_draws_them_to_a_line() -> None:
+    """The grid of :func:`rox.numerics.pooling.pool` with two predictors and the draws here say the same."""
+    estimate, error = np.array([0.03, 0.012, 0.045, 0.06, 0.15]), np.array([0.01, 0.012, 0.015, 0.03, 0.08])
+    x = np.arange(-2.0, 3.0)
+    found = pool_groups(
+        estimate, error**2, list("abcde"), x=x, slope_sd=0.015, prior_mean=0.03, prior_sd=0.05, group_sd=0.02, rng=1
+    )
+    grid = pool(
+        estimate,
+        error**2,
+        x=np.column_stack([np.ones(5), x]),
+        gamma_mean=[0.03, 0],
+        gamma_covariance=np.diag([0.05**2, 0.015**2]),
+        tau_scale=0.02,
+        n=4000,
+        rng=1,
+    )
+    sd = np.sqrt(np.diag(grid.covariance))
+    assert (np.abs(found.effects.mean(0) - grid.mean) < 4 * sd / np.sqrt(found.ess)).all()
+    np.testing.assert_allclose(found.effects.std(0), sd, rtol=0.06)
+    mean_sd = np.sqrt(grid.gamma_covariance[0, 0])
+    assert found.mean.mean() == pytest.approx(grid.gamma_mean[0], abs=4 * mean_sd / np.sqrt(found.ess))
+    assert found.mean.std() == pytest.approx(mean_sd, rel=0.06)
+    with pytest.raises(ValueError, match="x differs within a group"):
+        pool_groups(estimate, error**2, list("aabbb"), x=x, slope_sd=1.0, prior_sd=1, group_sd=1)
+
+
 def test_log_densities_are_those_of_the_model(pooled: GroupedPool) -> None:
     estimate, covariance, group, cluster = small_rollout()
     design = np.eye(3)[group]

@@ -16,6 +16,7 @@ from rox.reporting import estimates, figures, sentences
 from rox.reporting.blocks import Block, Cell, Column, Figure, Heading, Part, Table, Text, Tone
 from rox.reporting.estimates import dose_name, effect_name, group_name, joined
 from rox.reporting.numbers import count, form, step_of
+from rox.reporting.parts import uplift_doubts
 from rox.reporting.request import Request
 from rox.reporting.svg import inline_svg
 
@@ -56,6 +57,10 @@ def _effect(request: Request, effect: Effect, place: int) -> Iterator[Block]:
         yield _by_segment(request, effect, place)
     if POOLING[0] in effect.tables.get("pooling", pd.DataFrame()):
         yield _pooling(request, effect)
+    if "honest" in effect.tables:
+        yield uplift_doubts.honest(request, effect, place)
+    if "priors" in effect.tables:
+        yield uplift_doubts.priors(request, effect, place)
     if "word" in effect.tables.get("rivals", pd.DataFrame()):
         yield _other_ways(request, effect)
     if estimates.converts(effect):
