@@ -35,9 +35,10 @@ def report(rows: float, rounds: int, repeats: int, names: list[str] | None = Non
     small = ["--rows", str(min(rows, SMALLEST))]
     found = contest("benchmarks.bayes", chosen, small, rounds=rounds, repeats=max(repeats, 1), patience=1800)
     parts = [_table(found, chosen[0])]
+    alone = ["rox", COUNTS] if names is None else ["rox"]
     lines = []
     for size in sorted({min(rows, SMALLEST), rows}):
-        grown = contest("benchmarks.bayes", ["rox", COUNTS], ["--rows", str(size)], rounds=rounds, repeats=1)
+        grown = contest("benchmarks.bayes", alone, ["--rows", str(size)], rounds=rounds, repeats=1)
         lines += [
             {
                 "": name,

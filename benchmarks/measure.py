@@ -32,6 +32,8 @@ PACKAGES = (
     "duckreg",
     "lifelines",
     "scikit-survival",
+    "pymc",
+    "nutpie",
 )
 
 

@@ -66,7 +66,7 @@ def test_panels_have_the_shape_they_are_said_to_have(tmp_path: Path, monkeypatch
 @pytest.mark.slow
 def test_one_command_writes_the_page(root: Path, tmp_path: Path) -> None:
     sizes = ["--panel-rows", "1e4", "--growth-rows", "1e4", "--survival-rows", "2e3", "--linking-rows", "1e4"]
-    sizes += ["--model-rows", "4e4"]
+    sizes += ["--model-rows", "4e4", "--bayes-rows", "2e3"]
     words = [sys.executable, "-m", "benchmarks", "--rox-only", "--rounds", "1", "--repeats", "0", *sizes]
     environment = {**os.environ, "ROX_BENCHMARKS": str(tmp_path / "data")}
     page = tmp_path / "performance.md"
@@ -77,7 +77,14 @@ def test_one_command_writes_the_page(root: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "did not take part" not in text
     assert "python -m benchmarks --rox-only" in text
-    for heading in ("## Panel regression", "## Growth", "## Survival", "## Loading, linking, cells", "## Models"):
+    for heading in (
+        "## Panel regression",
+        "## Growth",
+        "## Survival",
+        "## Loading, linking, cells",
+        "## Models",
+        "## Hierarchical",
+    ):
         assert heading in text
-    assert text.count("| **rox** |") == 4
+    assert text.count("| **rox** |") == 5
     assert "| ScoreGap | 4e+04 |" in text

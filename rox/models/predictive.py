@@ -29,8 +29,8 @@ def predictive_check(
     """Hold the estimates behind a pooled posterior against what it would have given (ROX-B06).
 
     After Gelman, Meng & Stern (1996). Given a draw of effects and of the spread of shocks, the estimates rotated to
-    independence and standardised are standard normal. Three discrepancies say where they are not: the largest in size (a
-    place that stands out), the mean fourth power (tails that normal shocks do not have), and the mean square (errors
+    independence and standardised are standard normal. Three discrepancies say where they are not: the largest in size
+    (a place that stands out), the mean fourth power (tails that normal shocks do not have), and the mean square (errors
     that are too small or too large).
 
     Args:
