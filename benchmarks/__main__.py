@@ -42,7 +42,7 @@ solving, leaving buckets out, checks, tables, and writing the statements. It dep
 controls, and not on the number of customers. The answers themselves are written out by the engine in the first
 call, which is not counted here."""
 
-BAYES = """A hierarchical difference in differences: 8 segments, 20 strata, before and after, treated and not, 640 cells.
+BAYES = """A hierarchical difference in differences: 8 segments, 20 strata, before and after, treated and not.
 rox integrates all coefficients out and draws six scales by importance; PyMC samples the same posterior from the
 same cells as a user writes it, with its own NUTS and with nutpie's. "Later call" is the next one in a warm
 process. Effective draws are the fewest over the segments' effects, their mean and their spread. Counts are sampled

@@ -17,6 +17,7 @@ from rox.numerics.aggregate import (
 )
 from rox.numerics.did import group_time_att
 from rox.numerics.joint import covariance, simultaneous_band
+from rox.numerics.panel import within_regression
 
 
 def staggered(rng, units=60, periods=8, columns=1, effect=0.0, noise=1.0):
@@ -350,3 +351,31 @@ class TestFaults:
         y, first = staggered(np.random.default_rng(0))
         with pytest.raises(ValueError, match="read-only"):
             group_time_att(y, first).att[0] = 1
+
+
+def test_one_treated_state_has_the_published_effect(parity):
+    """Organ donors after California's active choice (Kessler & Roth 2014), as in Huntington-Klein (2021, chapter 18)."""
+    folder, values = parity("p08_organ_donations")
+    rows = pd.read_csv(folder / "organ_donations.csv")
+    y = rows.pivot(index="State", columns="Quarter_Num", values="Rate")
+    start, quarters = 4.0, y.columns.to_numpy(dtype=float)
+
+    def effects(treated):
+        first = np.where(y.index == treated, start, np.inf)
+        fit = group_time_att(y.to_numpy(), first, times=quarters, base="universal")
+        path = dict(zip(fit.times, fit.att[:, 0], strict=True))
+        before, after = ([path[q] for q in quarters if (q >= start) == late] for late in (False, True))
+        return path, np.mean(after) - np.mean(before)
+
+    path, did = effects("California")
+    assert did == pytest.approx(values["did"]["value"], rel=1e-6)
+    for quarter in (1, 2, 3, 4, 5):
+        value = values[f"event.ca:q{quarter}"]["value"]
+        assert path[quarter] - path[6] == pytest.approx(value, rel=1e-5, abs=1e-9)
+    placebos = np.array([effects(state)[1] for state in y.index])
+    assert (np.abs(placebos) >= abs(did) - 1e-12).mean() == pytest.approx(values["placebo.rank.p"]["value"], rel=1e-6)
+    long = y.stack().reset_index(name="rate")
+    treated = ((long["State"] == "California") & (long["Quarter_Num"] >= start)).astype(float)
+    fit = within_regression(long["rate"], treated, long["State"], time=long["Quarter_Num"])
+    assert fit.coefficient[0] == pytest.approx(values["did"]["value"], rel=1e-6)
+    assert fit.se[0] == pytest.approx(values["did.se.cluster.fixest"]["value"], rel=0.02)
