@@ -354,7 +354,7 @@ class TestFaults:
 
 
 def test_one_treated_state_has_the_published_effect(parity):
-    """Organ donors after California's active choice (Kessler & Roth 2014), as in Huntington-Klein (2021, chapter 18)."""
+    """Organ donors after California's active choice (Kessler & Roth 2014; Huntington-Klein 2021, chapter 18)."""
     folder, values = parity("p08_organ_donations")
     rows = pd.read_csv(folder / "organ_donations.csv")
     y = rows.pivot(index="State", columns="Quarter_Num", values="Rate")
