@@ -151,6 +151,14 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--customers", type=int, default=10_000, help="customers of each bank (default: 10000)")
     validate.add_argument("--seed", type=int, default=1, help="seed of the first bank (default: 1)")
     validate.add_argument(
+        "--posteriors",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="data sets simulated from each shipped posterior to see whether it is calibrated; 0 leaves it out "
+        "(default: 1000)",
+    )
+    validate.add_argument(
         "--dial",
         action="append",
         default=[],
@@ -363,6 +371,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         seed=options.seed,
         out=options.out,
         jobs=options.jobs,
+        posteriors=options.posteriors,
         progress=(lambda line: None) if options.quiet else tell,
     )
     if live and not options.quiet:

@@ -47,8 +47,9 @@ def balance_check(lot: pd.DataFrame) -> Check:
     """Ask whether the lot gave the same in every month, channel and device (ROX-F03)."""
     found = []
     for by in (["month"], list(PLACES)):
-        counts = lot.groupby(by)["new"].agg(["sum", "size"])
-        counts = np.column_stack([counts["sum"], counts["size"] - counts["sum"]])
+        groups = lot.groupby(by)["new"]
+        chosen, size = groups.sum().to_numpy(dtype=float), groups.size().to_numpy(dtype=float)
+        counts = np.column_stack([chosen, size - chosen])
         if len(counts) > 1 and counts.sum(0).min() > 0:
             found.append(float(stats.chi2_contingency(counts, correction=False).pvalue))
     p = min(1.0, len(found) * min(found, default=1.0))
@@ -64,9 +65,9 @@ def design_check(is_lot: bool) -> Check:
 
 def both_ways(conversion: pd.DataFrame) -> Check:
     """Say the change relatively and absolutely, with its base (ROX-F01)."""
-    row = conversion.loc["funded"]
+    row = conversion.loc["funded"].astype(float).to_dict()
     values = {"r": row["relative"], "a": row["old"] / 100, "b": row["new"] / 100, "pp": row["points"]}
-    return Check(code="ROX-F01", verdict=Verdict.NOTE, values={name: float(value) for name, value in values.items()})
+    return Check(code="ROX-F01", verdict=Verdict.NOTE, values=values)
 
 
 def censoring_check(made: Starters, table: pd.DataFrame) -> Check:
@@ -76,8 +77,8 @@ def censoring_check(made: Starters, table: pd.DataFrame) -> Check:
         "dropped": dropped,
         "p": 100 * dropped / len(made.rows),
         "days": made.window,
-        "wrong": float(table.loc["everyone", "relative"]),
-        "right": float(table.loc["counted", "relative"]),
+        "wrong": float(table["relative"]["everyone"]),
+        "right": float(table["relative"]["counted"]),
     }
     return _check("ROX-F05", dropped > 0, values)
 
@@ -185,11 +186,11 @@ def precision_check(value: float, error: float) -> Check:
 
 def active_check(conversion: pd.DataFrame) -> Check:
     """Say how many funded accounts are empty when money is read, and the change of those that are not (ROX-F16)."""
-    funded, active = conversion.loc["funded"], conversion.loc["active"]
+    funded, active = (conversion.loc[name].astype(float).to_dict() for name in ("funded", "active"))
     values = {
         "old": 100 * (1 - active["old"] / funded["old"]),
         "new": 100 * (1 - active["new"] / funded["new"]),
         "r": active["relative"],
         "pp": active["points"],
     }
-    return Check(code="ROX-F16", verdict=Verdict.NOTE, values={name: float(value) for name, value in values.items()})
+    return Check(code="ROX-F16", verdict=Verdict.NOTE, values=values)

@@ -28,6 +28,7 @@ with warnings.catch_warnings():
         import arviz
     import nutpie
     import pymc
+    from pytensor.configdefaults import config
 
 __all__ = ["RHAT_LIMIT", "SMALLEST_ESS", "Sampled", "pymc", "sample"]
 
@@ -111,7 +112,8 @@ def sample(
         FitError: No attempt gave R-hat below 1.01, an effective sample size above 400 and no divergences.
     """
     generator = np.random.default_rng(rng)
-    with warnings.catch_warnings():
+    # Fast mathematics rounds in another way when a function is compiled than when it comes from the cache.
+    with warnings.catch_warnings(), config.change_flags(numba__fastmath=False):
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         compiled = nutpie.compile_pymc_model(model)
     found = None

@@ -126,9 +126,9 @@ def group_coefficients(
 
     The model is ``y = a_gc + x'b_g + e``, ``e ~ N(0, noise²)``, ``a_gc ~ N(level_g, between_strata²)``,
     ``level_g ~ N(level, between_levels²)``, ``b_gk ~ N(mean_k, between_k²)`` with normal priors of ``level`` and
-    ``mean`` and half-normal priors of all scales (Gelman et al. 2013, chapter 15). With ``x`` the three columns after,
-    treated and both, ``b`` of the last is a hierarchical difference in differences. Cost grows with the number of cells,
-    not of outcomes. Given the scales everything is normal: strata, groups and the common mean are
+    ``mean`` and half-normal priors of all scales (Gelman et al. 2013, chapter 15). With ``x`` the columns
+    after, treated and both, ``b`` of the last is a hierarchical difference in differences. Cost grows with the number
+    of cells, not of outcomes. Given the scales everything is normal: strata, groups and the common mean are
     eliminated in that order and drawn back in the opposite one (Lindley & Smith 1972).
 
     Args:

@@ -11,11 +11,20 @@ from pathlib import Path
 from rox.core.errors import DataError
 from rox.core.files import write_text
 from rox.simulate.config import BankConfig
+from rox.simulate.dials import Recovery
 from rox.simulate.export import write_bank
 from rox.simulate.presets import preset
 from rox.simulate.world import simulate
 
 _OWN_DECLARATIONS = ("b2b", "small")
+_HELD_OUT = "hold_out_share = 0.15\n"
+"""How the study files declare the lot of the tickets; in a bank with another share, that share."""
+_APPLICANTS = """
+[tables.applicants]
+path = "funnel.csv"
+columns = { key = "applicant_id", date = "started", channel = "channel", device = "device", variant = "variant", \
+assigned = "assigned", reached = "reached", funded = "funded", amount = "aum_90" }
+"""
 _CUSTOMERS = 6_000
 _LEAST_PER_SEGMENT = 12
 
@@ -38,7 +47,8 @@ def write_study(
         preset_name: What the world is like: ``easy``, ``cmb``, ``hard``, ``b2b`` or ``small``.
         customers: Customers in the extract; by default 6,000, or 1,200 accounts, or the 300 of the small company.
         seed: Seed of the world.
-        extra: Tables wanted besides: ``funnel``, ``referrals``, ``retests``. Study files do not refer to them.
+        extra: Tables wanted besides: ``funnel``, ``referrals``, ``retests``. Study files declare the funnel, as the
+            table of applicants, and do not refer to the others.
 
     Returns:
         The files written.
@@ -62,7 +72,10 @@ def write_study(
         raise DataError("The bank was not simulated.", faults)
     sized = preset(preset_name, customers=size, seed=seed, population=_population(config, size))
     written = list(write_bank(simulate(sized), target, extra=extra))
-    return [*written, *write_declarations(target, preset_name=preset_name)]
+    declared = write_declarations(
+        target, preset_name=preset_name, hold_out=sized.recovery.hold_out, funnel="funnel" in extra
+    )
+    return [*written, *declared]
 
 
 def _population(config: BankConfig, customers: int) -> int:
@@ -71,11 +84,33 @@ def _population(config: BankConfig, customers: int) -> int:
     return customers if config.population == config.customers else max(config.population, needed)
 
 
-def write_declarations(folder: str | Path, *, preset_name: str = "cmb") -> list[Path]:
-    """Write the study files and the cases that go with a simulated bank's tables."""
+def write_declarations(
+    folder: str | Path, *, preset_name: str = "cmb", hold_out: float = Recovery.hold_out, funnel: bool = False
+) -> list[Path]:
+    """Write the study files and the cases that go with a simulated bank's tables.
+
+    Args:
+        folder: Where the tables are.
+        preset_name: The bank's preset.
+        hold_out: Share of customers who by lot are never called, which the study files declare.
+        funnel: Whether there is a table of applicants for the study files to declare.
+
+    Returns:
+        The files written.
+    """
     source: Traversable = files("rox.simulate") / "files"
     if preset_name in _OWN_DECLARATIONS:
         source = source / preset_name
     names = sorted(each.name for each in source.iterdir() if each.name.endswith(".toml"))
-    names += sorted(f"cases/{each.name}" for each in (source / "cases").iterdir())
-    return [write_text(Path(folder) / name, (source / name).read_text(encoding="utf-8")) for name in names]
+    studies = {
+        name: _declared((source / name).read_text(encoding="utf-8"), hold_out=hold_out, funnel=funnel) for name in names
+    }
+    cases = sorted(each.name for each in (source / "cases").iterdir())
+    texts = studies | {f"cases/{name}": (source / "cases" / name).read_text(encoding="utf-8") for name in cases}
+    return [write_text(Path(folder) / name, text) for name, text in texts.items()]
+
+
+def _declared(study: str, *, hold_out: float, funnel: bool) -> str:
+    """Say in a study file what one bank was made with; a lot that holds nobody out, or everybody, is none."""
+    share = f"hold_out_share = {hold_out}\n" if 0 < hold_out < 1 else ""
+    return study.replace(_HELD_OUT, share) + (_APPLICANTS if funnel else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -171,7 +172,9 @@ class Truth:
         }
         return pd.DataFrame.from_dict(answers, orient="index")
 
-    def rollout(self, *, window: tuple[int, int] = (6, 11), reference: int = 3, cap: float = 3.0) -> pd.DataFrame:
+    def rollout(
+        self, *, window: tuple[int, int] = (6, 11), reference: int = 3, cap: float = 3.0, cohort: int | None = None
+    ) -> pd.DataFrame:
         """Give the average effect of the roll-out on the refitted, over a window of months since the refit.
 
         The population is the customers of refitted branches who were in the bank, with money, in the months just before
@@ -182,6 +185,7 @@ class Truth:
             window: First and last month since the refit, both included; 0 is the month of the refit.
             reference: Months before the first refit that the ratio refers to.
             cap: Largest ratio.
+            cohort: Number of the cohort of branches, counted from 0 in the order of starts; by default all of them.
 
         Returns:
             ``cases``, customers times months; ``money`` without the roll-out and its ``effect``, CNY per customer;
@@ -198,6 +202,8 @@ class Truth:
             raise RoxError(f"The first refit, in month {first}, has no {reference} months before it.")
         before = self.against.aum[first - reference : first].mean(axis=0)
         here = self.against.active[first - reference : first].all(axis=0) & (before > 0) & (refit < NEVER)
+        if cohort is not None:
+            here &= refit == starts[cohort]
 
         def cases() -> Iterator[pd.DataFrame]:
             for month in range(first + window[0], self.bank.config.months):
@@ -206,32 +212,53 @@ class Truth:
 
         return self._means(list(cases())).drop(columns="retained")
 
-    def recovery(self, *, horizon: int = 12, cap: float = 3.0) -> pd.DataFrame:
-        """Give the average effect of the closed loop on those called, some months after a customer's first ticket.
+    def recovery(
+        self,
+        *,
+        horizon: int = 12,
+        cap: float = 3.0,
+        reference: int = 0,
+        among: Literal["called", "loop"] = "called",
+    ) -> pd.DataFrame:
+        """Give the average effect of the closed loop some months after a customer's first ticket.
 
         Calls after later tickets belong to the effect: the loop as a whole is compared with none.
 
         Args:
             horizon: Months after the month of the ticket.
-            cap: Largest ratio of money to that of the month of the ticket.
+            cap: Largest ratio of money to that of the month of the ticket, or to that of ``reference``.
+            reference: Months before that of the ticket whose mean, as far as there are any, the ratio refers to.
+            among: Customers ``called`` at that ticket, or everybody whom the lot left in the ``loop``, called or not.
 
         Returns:
-            Columns as from ``rollout``.
+            Columns as from ``rollout``; of the loop also ``called``, the share called by the horizon.
 
         Raises:
             RoxError: The two banks do not differ by recovery.
         """
         if not self.bank.intervention.recovery or self.against.intervention.recovery:
             raise RoxError("These two banks do not differ by recovery.", ["use against=Intervention(recovery=False)"])
-        eligible, aum = self.bank.eligible, self.bank.aum
+        eligible, aum, called = self.bank.eligible, self.bank.aum, self.bank.called
         first = np.where(eligible.any(axis=0), eligible.argmax(axis=0), NEVER)
 
         def cases() -> Iterator[pd.DataFrame]:
-            for month in range(self.bank.config.months - horizon):
-                called = (first == month) & self.bank.called[month] & (aum[month] > 0)
-                yield self._compared(called, month, month + horizon, before=aum[month], cap=cap)
+            for month in range(reference > 0, self.bank.config.months - horizon):
+                before = aum[month] if reference == 0 else self._mean_money(month - reference, month)
+                here = (first == month) & (before > 0)
+                if among == "called":
+                    yield self._compared(here & called[month], month, month + horizon, before=before, cap=cap)
+                else:
+                    here &= ~self.bank.customers.held_out
+                    rows = self._compared(here, month, month + horizon, before=before, cap=cap)
+                    yield rows.assign(called=called[month : month + horizon + 1, rows.index].any(axis=0).astype(float))
 
         return self._means(list(cases())).drop(columns="retained")
+
+    def _mean_money(self, first: int, last: int) -> Array:
+        """Give each customer's mean money in some months, the last not included, as far as a ledger has it."""
+        months = slice(max(first, 0), last)
+        seen = self.bank.active[months].sum(axis=0)
+        return np.asarray(self.bank.aum[months].sum(axis=0) / np.maximum(seen, 1))
 
     def _begin(self) -> int:
         """Give the first month in which the two banks may differ."""

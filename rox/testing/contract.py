@@ -7,20 +7,21 @@ import hashlib
 import inspect
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import pandas as pd
 
 from rox.core.effect import Effect
 from rox.core.errors import RoxError
 from rox.core.linked import Linked
 from rox.core.units import MONEY, Unit
 from rox.core.words import LANGUAGES, catalogue
+from rox.testing.held import Held, hold
 from rox.testing.hindsight import hindsight, later_answers
-from rox.testing.invariance import Estimator, holding, invariance, is_steady
-from rox.testing.planted import is_plantable, planted_linked, recovery
+from rox.testing.invariance import Estimator, invariance, is_steady
+from rox.testing.planted import PLANTED_BY, By, is_plantable, planted_linked, recovery
 from rox.testing.samples import sample_linked
 
 __all__ = ["Estimator", "check_estimator"]
@@ -33,13 +34,15 @@ def check_estimator(estimator: Estimator, data: Linked | None = None, *, seed: i
     """Check that the rest of the chain can trust a model.
 
     The model is fitted several times: as it is, again with the same seed, with the rows in another order, with
-    customers numbered anew, with money in another currency unit, with weights scaled and with the calendar moved by a
-    year; where those who left did something else before, and where exits are known that lie ahead. Then it is fitted to
-    a panel whose answer was put there, and to one where answers follow money instead of leading it.
+    customers numbered anew, with money in another currency unit, with weights scaled and with the calendar moved by
+    four years, tickets, arms and applicants with it; where those who left did something else before, and where exits
+    are known that lie ahead. Then it is fitted to a panel whose answer was put there, and to one where answers follow
+    money instead of leading it.
 
     Args:
         estimator: The model under test, with the options to test.
-        data: What to fit; by default a small simulated panel with scores, money, exits and a roll-out.
+        data: What to fit; by default a small simulated panel with scores, money, exits, a roll-out, tickets, an
+            experiment and applicants.
         seed: For every fit.
         recover: Whether it must find a planted answer, if one can be planted: for money per score point, the log
             hazard ratio per score point, or an initiative's share of money.
@@ -59,30 +62,30 @@ def check_estimator(estimator: Estimator, data: Linked | None = None, *, seed: i
     if advice:
         _complain(estimator, advice)
     data = sample_linked() if data is None else data
-    frame = data.frame()
-    effect, advice = _first_fit(estimator, data, frame, seed)
+    held, read = hold(data), set[str]()
+    effect, advice = _first_fit(estimator, held, seed, read)
     advice += _declared(effect, estimator, data)
     unsaid = _evidence(effect)
     advice += unsaid or _kept_on_disk(effect)
-    steady = is_steady(estimator, data, frame, effect, seed)
-    advice += invariance(estimator, data, frame, effect, seed, steady=steady)
-    advice += hindsight(estimator, data, frame, effect, seed, steady=steady)
+    steady = cache(lambda: is_steady(estimator, held, effect, seed))
+    advice += invariance(estimator, held, effect, seed, steady=steady)
+    advice += hindsight(estimator, held, effect, seed, steady=steady, read=read)
     if recover and is_plantable(effect.estimand):
-        advice += _planted(estimator, data, effect, seed)
+        advice += _planted(estimator, data, effect, seed, read)
     if advice:
         _complain(estimator, advice)
     return effect
 
 
-def _first_fit(estimator: Estimator, data: Linked, frame: pd.DataFrame, seed: int) -> tuple[Effect, list[str]]:
+def _first_fit(estimator: Estimator, held: Held, seed: int, read: set[str]) -> tuple[Effect, list[str]]:
     """Fit once and look for what must not change meanwhile: the panel, the estimator, numpy's global state."""
-    lent, question, state = frame.copy(), repr(estimator), _global_state()
-    answer: object = estimator.fit(holding(data, lent), rng=seed)
+    lent, question, state = held.copy(), repr(estimator), _global_state()
+    answer: object = estimator.fit(lent.watched(read), rng=seed)
     if not isinstance(answer, Effect):
         kind = type(answer).__name__
         _complain(estimator, [f"fit returns {kind}; return a rox Effect, which carries unit, draws and evidence"])
     advice = []
-    if not lent.equals(frame):
+    if not lent.same_rows(held):
         advice.append("fit changes the panel it was given; work on a copy, or on data.frame(), which is one")
     if repr(estimator) != question:
         advice.append("fit changes the estimator; keep choices in the estimator and everything fitted in the Effect")
@@ -195,10 +198,11 @@ def _kept_on_disk(effect: Effect) -> list[str]:
     return []
 
 
-def _planted(estimator: Estimator, data: Linked, effect: Effect, seed: int) -> list[str]:
-    """Fit panels whose answer is known."""
+def _planted(estimator: Estimator, data: Linked, effect: Effect, seed: int, read: set[str]) -> list[str]:
+    """Fit panels whose answer is known; an initiative is planted in the table that the model reads."""
+    by: By = next((name for name in PLANTED_BY if name in read), "starts")
     try:
-        plain = estimator.fit(planted_linked(effect.estimand, data=data, seed=seed), rng=seed)
+        plain = estimator.fit(planted_linked(effect.estimand, data=data, by=by, seed=seed), rng=seed)
         return recovery(plain) + later_answers(estimator, data, effect, seed, plain=plain)
     except RoxError as cause:
         return [f"it cannot be tried on a panel whose answer is known (recover=False leaves this out): {cause}"]

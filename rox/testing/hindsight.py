@@ -1,6 +1,9 @@
-"""Whether a model uses what nobody could know at the time: who leaves later, and what is answered later."""
+"""Whether a model uses what nobody could know at the time: who leaves, what is answered, what comes of it later."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,8 @@ import pandas as pd
 from rox.core.effect import Effect
 from rox.core.linked import Linked
 from rox.core.units import MONEY, Dose
-from rox.testing.invariance import Estimator, holding, same_effect
+from rox.testing.held import Held
+from rox.testing.invariance import Estimator, same_effect
 from rox.testing.planted import differ, planted_linked
 
 LAST_MONTHS = 3
@@ -17,42 +21,60 @@ FEWEST_LEAVERS = 30
 """Customers with an answer in their last months that are needed to tell whether those months count."""
 AFTERWARDS = 4
 """Months after the panel's end at which exits are added that nobody could know of."""
+LATE_DAYS = 15
+"""Days before the extract, per month of the horizon, in which whoever starts cannot be followed to the horizon."""
 
 
 def hindsight(
-    estimator: Estimator, data: Linked, frame: pd.DataFrame, effect: Effect, seed: int, *, steady: bool
+    estimator: Estimator,
+    held: Held,
+    effect: Effect,
+    seed: int,
+    *,
+    steady: Callable[[], bool],
+    read: Collection[str] = (),
 ) -> list[str]:
     """Advise where a model knows who will leave.
 
     Two variants of the data tell. In one, what customers did and answered in the months before they left is another
     story: a model that it does not move has left these customers out because they left. In the other, some of those who
-    are still there leave after the end of the panel: a model that it does move looks at exits ahead of its data.
+    are still there leave after the end of the panel: a model that it does move looks at exits ahead of its data. A
+    model of applicants, who are no customers yet, is asked instead whether it counts those who started so shortly
+    before the extract that nobody can know what they will hold.
 
     Args:
         estimator: The model under test.
-        data: Where the rows came from.
-        frame: The rows.
+        held: The data.
         effect: The answer to compare with.
         seed: That of the answer.
-        steady: Whether draws can be compared one by one.
+        steady: Tells whether draws can be compared one by one.
+        read: Names of the further tables that it read.
     """
     advice = []
-    if not effect.estimand.is_descriptive:
-        last = _last_months(frame, scored=bool(data.score))
+    frame, newcomers = held.frame, effect.estimand.channels == {"acquisition"}
+    if not effect.estimand.is_descriptive and not newcomers:
+        last = _last_months(frame, scored=bool(held.data.score))
         if frame.loc[last, "customer"].nunique() >= FEWEST_LEAVERS:
-            again = estimator.fit(holding(data, _another_story(data, frame, last)), rng=seed)
+            again = estimator.fit(replace(held, frame=_another_story(held, last)).linked(), rng=seed)
             if same_effect(effect, again):
                 advice.append(
                     "it conditions on survivors: what customers did in the months before they left makes no "
                     "difference, so they were dropped because of something that happened later; use every month up to "
                     "the exit"
                 )
-    again = estimator.fit(holding(data, _exits_ahead(frame)), rng=seed)
+    again = estimator.fit(replace(held, frame=_exits_ahead(frame)).linked(), rng=seed)
     if not same_effect(effect, again, exact=steady):
         advice.append(
             "exits after the last month of the panel change the effect; nobody can know them there: treat an "
             "exit_month beyond the last month as none"
         )
+    if newcomers and "applicants" in read:
+        again = estimator.fit(_all_of_them_opened(held, effect.estimand.horizon).linked(), rng=seed)
+        if not same_effect(effect, again, exact=steady):
+            advice.append(
+                "what became of applicants who started shortly before the extract changes the effect; nobody can know "
+                f"it {effect.estimand.horizon} months after the start: leave out who started too late to be followed"
+            )
     return advice
 
 
@@ -91,9 +113,9 @@ def _last_months(frame: pd.DataFrame, *, scored: bool) -> pd.Series:
     return near
 
 
-def _another_story(data: Linked, frame: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
+def _another_story(held: Held, last: pd.Series) -> pd.DataFrame:
     """Turn the answers of the last months around and multiply their money, by another factor for each customer."""
-    scale = data.study.scores.get(data.score)
+    scale, frame = held.data.study.scores.get(held.data.score), held.frame
     around = 10.0 if scale is None else float(scale.low + scale.high)
     money = frame["outcome"].where(~last, frame["outcome"] * (2 + frame["customer"] % 3))
     return frame.assign(outcome=money, score=frame["score"].where(~last, around - frame["score"]))
@@ -103,3 +125,18 @@ def _exits_ahead(frame: pd.DataFrame) -> pd.DataFrame:
     leaves = frame["exit_month"].isna() & (frame["customer"] % 3 == 0)
     ahead = np.where(leaves, frame["month"].max() + AFTERWARDS, frame["exit_month"])
     return frame.assign(exit_month=ahead, voluntary=frame["voluntary"].astype(bool) | leaves)
+
+
+def _all_of_them_opened(held: Held, horizon: int) -> Held:
+    """Let every late applicant with the new form open an account at once, and nobody with the old one."""
+    rows = held.records["applicants"]
+    extract = pd.Timestamp(held.data.study.about.extract)
+    late = pd.to_datetime(rows["date"]) > extract - pd.Timedelta(days=LATE_DAYS * horizon)
+    new = rows["variant"].eq("new") if "variant" in rows else pd.Series(True, index=rows.index)
+    changes = {"funded": new.astype(int)}
+    if "reached" in rows:
+        changes["reached"] = rows["reached"].max() * new + (rows["reached"].min() * ~new)
+    if "amount" in rows:
+        changes["amount"] = 2 * rows["amount"].max() * new
+    changed = {name: rows[name].where(~late, values) for name, values in changes.items() if name in rows}
+    return replace(held, records={**held.records, "applicants": rows.assign(**changed)})

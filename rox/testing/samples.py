@@ -8,12 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rox.core.case import EVERYONE
 from rox.core.linked import Linked, Step, month_index
 from rox.core.study import Study
 from rox.linking.cells import reduce_panel
 from rox.linking.views import FrameViews
+
+EXTRACT = "2025-12-31"
+"""Day on which a panel from a frame was exported."""
 
 
 def linked_from_frame(
@@ -90,7 +94,7 @@ def _small_study(
                 "name": "sample",
                 "title": "Sample",
                 "currency": currency,
-                "extract": "2025-12-31",
+                "extract": EXTRACT,
                 "min_cell": min_cell,
             },
             "tables": {
@@ -111,6 +115,9 @@ def sample_linked(*, customers: int = 1200, months: int = 30, seed: int = 1) -> 
 
     Two segments of different wealth; quarterly surveys that a part answers; money that goes with lasting and with
     passing satisfaction; exits that are rarer among the satisfied; a refit rolled out over 24 units in three waves.
+    Beside it lie tickets of the unhappy, a third of whom are by lot never called; two arms of an experiment; and people
+    who start to open an account in one of two forms. Calls and arms change no money, so the panel is what it was
+    without them.
     """
     rng = np.random.default_rng(seed)
     start = month_index(2023, 1)
@@ -161,4 +168,52 @@ def sample_linked(*, customers: int = 1200, months: int = 30, seed: int = 1) -> 
     starts = pd.DataFrame(
         {"initiative": "refit", "unit": [f"U{each:02d}" for each in treated], "start": start + 10 + 4 * (treated % 4)}
     )
-    return linked_from_frame(frame, controls=("products",), starts=starts)
+    records = {"tickets": _tickets(frame, seed), "arms": _arms(frame, seed), "applicants": _applicants(seed)}
+    return linked_from_frame(frame, controls=("products",), starts=starts, records=records)
+
+
+def dates_in(month: NDArray[np.int64], day: NDArray[np.int64]) -> pd.DatetimeIndex:
+    """Return the dates of days, counted from 0, after the first of months (12·year + month − 1)."""
+    first = (month - 12 * 1970).astype("datetime64[M]").astype("datetime64[D]")
+    return pd.DatetimeIndex((first + day).astype("datetime64[us]"))
+
+
+def _tickets(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Open a ticket for every answer of 6 or less, and call half of those whom the lot lets call."""
+    rng = np.random.default_rng([seed, 1])
+    said = frame[(frame["score"] <= 6) & (frame["score_age"] == 1)]
+    customers = said["customer"].to_numpy()
+    held = rng.random(customers.max(initial=0) + 1) < 1 / 3
+    opened = dates_in(said["month"].to_numpy() - 1, rng.integers(0, 15, len(said)))
+    called = ~held[customers] & (rng.random(len(said)) < 0.5)
+    contacted = pd.Series(opened + pd.to_timedelta(rng.integers(1, 10, len(said)), unit="D")).where(called)
+    columns = {"customer": customers, "date": opened, "hold_out": held[customers].astype(int)}
+    return pd.DataFrame(columns | {"contacted": contacted.to_numpy()})
+
+
+def _arms(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Draw an arm for everybody who is there in the tenth month, or in the last of fewer."""
+    rng = np.random.default_rng([seed, 2])
+    month = min(frame["month"].min() + 9, frame["month"].max())
+    customers = frame.loc[frame["month"] == month, "customer"].to_numpy()
+    arm = np.where(rng.permutation(customers.size) % 2 == 0, "control", "call")
+    date = dates_in(np.full(customers.size, month), np.full(customers.size, 9))
+    return pd.DataFrame({"experiment": "call", "customer": customers, "arm": arm, "date": date, "planned": 0.5})
+
+
+def _applicants(seed: int, size: int = 1000) -> pd.DataFrame:
+    """Let people start in the two years before the extract; by lot, two in five or one in four open an account."""
+    rng = np.random.default_rng([seed, 3])
+    new = rng.random(size) < 0.5
+    funded = rng.random(size) < np.where(new, 0.40, 0.25)
+    return pd.DataFrame(
+        {
+            "date": pd.Timestamp(EXTRACT) - pd.to_timedelta(rng.integers(0, 700, size), unit="D"),
+            "channel": rng.choice(["app", "web"], size),
+            "variant": np.where(new, "new", "old"),
+            "assigned": "lot",
+            "reached": np.where(funded, 3, rng.integers(0, 3, size)),
+            "funded": funded.astype(int),
+            "amount": np.where(funded, rng.lognormal(8, 1, size), 0.0).round(2),
+        }
+    )

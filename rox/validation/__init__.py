@@ -7,7 +7,7 @@ writes it down. ``find_truths``, ``link_bank`` and ``everybody_answers`` are its
 from rox.validation.chain import link_bank
 from rox.validation.document import document
 from rox.validation.laboratory import validate
-from rox.validation.methods import ESTIMATORS, RECIPES, Method
+from rox.validation.methods import ESTIMATORS, RECIPES, TRIED_ELSEWHERE, Method
 from rox.validation.scoreboard import Scoreboard
 from rox.validation.truths import Target, Truths, beside_truth, everybody_answers, find_truths
 from rox.validation.worlds import World, read_world
@@ -15,6 +15,7 @@ from rox.validation.worlds import World, read_world
 __all__ = [
     "ESTIMATORS",
     "RECIPES",
+    "TRIED_ELSEWHERE",
     "Method",
     "Scoreboard",
     "Target",

@@ -10,12 +10,14 @@ import pandas as pd
 
 from rox.core.record import versions
 from rox.core.words import Language, say
-from rox.validation.methods import ESTIMATORS, RECIPES
-from rox.validation.scoreboard import BADLY, ENOUGH, Scoreboard
-from rox.validation.truths import Target
+from rox.validation.methods import ESTIMATORS, RECIPES, TRIED_ELSEWHERE
+from rox.validation.scoreboard import BADLY, BAND, ENOUGH, Scoreboard
+from rox.validation.truths import RECOVERIES, ROLLOUTS, Target
 from rox.validation.worlds import read_world
 
-_SHARES = (str(Target.ROLLOUT), str(Target.ROLLOUT_MONEY))
+_SHARES = tuple(str(target) for target in Target if target in ROLLOUTS | RECOVERIES)
+COVERED = (50, 80, 90)
+"""Central intervals of a posterior whose coverage is shown, in percent."""
 
 
 def document(board: Scoreboard, language: Language = "en") -> str:
@@ -30,9 +32,12 @@ def document(board: Scoreboard, language: Language = "en") -> str:
         say("validation.questions.text", language),
         _bullets({say(f"validation.target.{each}", language): _question(each, language) for each in board.targets}),
         say("validation.recipes.text", language),
+        say("validation.elsewhere.text", language),
+        _bullets({f"`{name}`": say(reason, language) for name, reason in TRIED_ELSEWHERE}),
         *_accuracy_parts(board, language),
         *_alarm_parts(board, language),
         *_grade_parts(board, language),
+        *_posterior_parts(board, language),
         f"## {say('validation.limits', language)}",
         say("validation.limits.text", language),
     ]
@@ -103,6 +108,23 @@ def grade_table(grades: pd.DataFrame, language: Language = "en") -> str:
         columns = ["mean", "sd", "q05", "q25", "q50", "q75", "q95", "through", "worlds", "assumed_mean", "assumed_sd"]
         figures = {column: "–" if np.isnan(row[column]) else f"{row[column]:.2f}" for column in columns}
         rows.append({"grade": row["grade"], "method": name, "banks": f"{row['banks']:.0f}", **figures})
+    return markdown_table(rows, language)
+
+
+def posterior_table(posteriors: pd.DataFrame, language: Language = "en") -> str:
+    """Lay ``Scoreboard.posteriors`` out as a Markdown table."""
+    rows = []
+    for row in posteriors.to_dict(orient="records"):
+        named = {name: str(row[name]).replace(" ", "_") for name in ("posterior", "quantity")}
+        rows.append(
+            {
+                "posterior": f"`{row['posterior']}`",
+                "quantity": say(f"validation.quantity.{named['quantity']}", language),
+                "inside": _holds(row["inside"], language),
+                "p_value": f"{row['p_value']:.3f}",
+                **{f"coverage_{level}": f"{row[f'coverage_{level}']:.3f}" for level in COVERED},
+            }
+        )
     return markdown_table(rows, language)
 
 
@@ -191,6 +213,20 @@ def _grade_parts(board: Scoreboard, language: Language) -> list[str]:
     ]
 
 
+def _posterior_parts(board: Scoreboard, language: Language) -> list[str]:
+    if board.posteriors.empty:
+        return []
+    names = dict.fromkeys(board.posteriors["posterior"])
+    verdict = "hold" if board.posteriors["inside"].all() else "break"
+    return [
+        f"## {say('validation.posteriors', language)}",
+        say("validation.posteriors.text", language, simulations=f"{board.simulations:,}", level=f"{BAND:.0%}"),
+        _bullets({f"`{name}`": say(f"validation.posterior.{name}", language) for name in names}),
+        posterior_table(board.posteriors, language),
+        say(f"validation.posteriors.{verdict}", language),
+    ]
+
+
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """List the rows of a table with their keys."""
     return [{str(name): value for name, value in row.items()} for row in table.reset_index().to_dict(orient="records")]
@@ -234,7 +270,7 @@ def markdown_table(rows: Sequence[Mapping[str, str]], language: Language) -> str
     names = list(rows[0])
     head = {name: say(f"validation.column.{name}", language) for name in names}
     width = {name: max(len(row[name]) for row in [head, *rows]) for name in names}
-    left = {"world", "method", "target", "grade", "code", "alarm_code", "holds"}
+    left = {"world", "method", "target", "grade", "code", "alarm_code", "holds", "posterior", "quantity", "inside"}
 
     def line(row: Mapping[str, str]) -> str:
         cells = [f"{row[name]:<{width[name]}}" if name in left else f"{row[name]:>{width[name]}}" for name in names]

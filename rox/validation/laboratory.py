@@ -9,23 +9,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
+from typing import Any
+
+import pandas as pd
 
 import rox
 from rox.core.errors import RunError
-from rox.core.record import versions
+from rox.core.files import write_text
+from rox.core.record import plain, versions
+from rox.numerics.rank_calibration import FEWEST
 from rox.validation.methods import Method, pick, used_in
+from rox.validation.posteriors import calibrated_posteriors
 from rox.validation.replication import Task, read_answers, replicate
-from rox.validation.scoreboard import Scoreboard
+from rox.validation.scoreboard import BAND, Scoreboard
 from rox.validation.worlds import Dials, World, read_world
 
 Progress = Callable[[str], None]
-ROOMS = ("core", "numerics", "linking", "models", "simulate", "validation")
+ROOMS = ("core", "numerics", "linking", "models", "simulate", "testing", "validation")
 """Rooms whose code an answer depends on."""
-COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py", "calibration.py", "bias_layers.toml")
+COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py", "calibration.py", "posteriors.py", "bias_layers.toml")
 """Files that no answer depends on: they send banks out, count and write, or are made from the answers."""
 LEAST_CUSTOMERS = 1_000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -41,6 +48,7 @@ def validate(
     out: str | Path = "out/validation",
     jobs: int = 2,
     dials: Dials | None = None,
+    posteriors: int = 0,
     progress: Progress = lambda line: None,
 ) -> Scoreboard:
     """Let every method answer for many simulated banks and hold the answers against the truth.
@@ -59,6 +67,7 @@ def validate(
         out: Folder of the results.
         jobs: Processes; each uses one thread. With 1 everything happens in this process.
         dials: Changes to the dials of every world, such as ``{"experience": {"attention": 3.0}}``.
+        posteriors: Data sets simulated from each shipped posterior to see whether it is calibrated; 0 for none.
         progress: Called with each line of progress.
 
     Raises:
@@ -75,6 +84,8 @@ def validate(
         )
         if value < least
     ]
+    if posteriors and posteriors < FEWEST:
+        faults.append(f"posteriors is {posteriors}; needed: {FEWEST} or more, or 0 for none")
     if not any(used_in(world, tried) for world in chosen):
         faults.append("there is nothing to try: name a world, and methods that have something to say in it")
     if faults:
@@ -87,9 +98,31 @@ def validate(
         progress(f"{kept} of {len(tasks)} banks are kept from before")
     _work_through(left, jobs, progress)
     found = [content for task in tasks if (content := read_answers(task.path, task.key)) is not None]
-    return Scoreboard.of(
+    board = Scoreboard.of(
         found, methods=tried, replications=replications, customers=customers, seed=seed, dials=dials or {}
     )
+    ranked = _ranked(posteriors, seed, Path(out) / "posteriors.json", progress) if posteriors else []
+    return replace(board, simulations=posteriors, posteriors=pd.DataFrame(ranked))
+
+
+def _ranked(simulations: int, seed: int, path: Path, progress: Progress) -> list[dict[str, Any]]:
+    """Hold every shipped posterior to uniform ranks, or read what an earlier run of the same code left."""
+    source = (Path(__file__).parent / "posteriors.py").read_bytes()
+    question = json.dumps([_ground(), hashlib.sha256(source).hexdigest(), simulations, seed, BAND])
+    key = hashlib.sha256(question.encode()).hexdigest()
+    if path.is_file():
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["key"] == key:
+            return list(content["rows"])
+    started = time.monotonic()
+    rows = [
+        {"posterior": name, **row}
+        for name, found in calibrated_posteriors(simulations, seed, level=BAND).items()
+        for row in found.rows()
+    ]
+    write_text(path, json.dumps({"key": key, "rows": plain(rows)}, indent=1, allow_nan=False) + "\n")
+    progress(f"posteriors ranked in {_span(time.monotonic() - started)}")
+    return rows
 
 
 def _tasks(

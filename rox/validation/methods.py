@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from rox.core.errors import RunError
 from rox.models.churn_cox import ChurnCox
 from rox.models.churn_hazard import ChurnHazard
+from rox.models.closed_loop import ClosedLoop
+from rox.models.funnel_uplift import FunnelUplift
+from rox.models.interrupted_series import InterruptedSeries
 from rox.models.joint_path import JointPath
 from rox.models.lead_lag import LeadLag
 from rox.models.panel_fe import PanelFE
 from rox.models.rollout_slope import RolloutSlope
 from rox.models.score_gap import ScoreGap
 from rox.models.staggered_uplift import StaggeredUplift
+from rox.models.synthetic_uplift import SyntheticUplift
 from rox.models.trajectories import Trajectories
 from rox.testing.invariance import Estimator
 from rox.validation import rivals
-from rox.validation.truths import Target
+from rox.validation.truths import ROLLOUTS, Target
 from rox.validation.worlds import World
 
 
@@ -26,7 +30,7 @@ class Method:
     """An estimator or a recipe, and the truths it is held against.
 
     Attributes:
-        name: Of the effect it gives, or of the recipe.
+        name: Of the effect it gives, or of the recipe; a name of its own where several methods give such an effect.
         targets: What its users take its answer for.
         estimator: A model; nothing for a recipe.
         recipe: A recipe; nothing for a model.
@@ -47,7 +51,7 @@ class Method:
     @property
     def is_about_rollouts(self) -> bool:
         """Whether it measures a roll-out."""
-        return bool({Target.ROLLOUT, Target.ROLLOUT_MONEY} & set(self.targets))
+        return bool(ROLLOUTS & set(self.targets))
 
 
 ESTIMATORS = (
@@ -115,8 +119,45 @@ ESTIMATORS = (
         estimator=StaggeredUplift(),
         alarms=("ROX-L01", "ROX-L03", "ROX-L06", "ROX-L20", "ROX-L21"),
     ),
+    # Gains as large where nothing began; gains before anything began; one place that decides; too few places to try it.
+    Method(
+        name="synthetic",
+        targets=(Target.ROLLOUT,),
+        estimator=SyntheticUplift(),
+        alarms=("ROX-L31", "ROX-L32", "ROX-L33", "ROX-L44"),
+    ),
+    # Less than two years before; a break before anything began; a forecast that differs; a series too short to tell.
+    Method(
+        name="interrupted",
+        targets=(Target.ROLLOUT_FIRST,),
+        estimator=InterruptedSeries(events=()),
+        alarms=("ROX-L37", "ROX-L38", "ROX-L39", "ROX-L40"),
+    ),
+    # A lot that was not kept; arms that differed before; money missing in one arm more; chance as large as the effect.
+    Method(
+        name="closed_loop",
+        targets=(Target.RECOVERY,),
+        estimator=ClosedLoop(),
+        alarms=("ROX-H01", "ROX-H03", "ROX-H06", "ROX-H10"),
+    ),
+    Method(
+        name="closed_loop_called",
+        targets=(Target.RECOVERY_CALLED,),
+        estimator=ClosedLoop(per="contacted"),
+        alarms=("ROX-H01", "ROX-H03", "ROX-H06", "ROX-H10"),
+    ),
+    # A lot that was not kept; a mix without a counterpart; money unknown in one form more; chance as large.
+    Method(
+        name="funnel",
+        targets=(Target.FUNNEL,),
+        estimator=FunnelUplift(),
+        alarms=("ROX-F03", "ROX-F12", "ROX-F13", "ROX-F15"),
+    ),
 )
-"""Every estimator that rox exports, as it comes."""
+"""Every estimator that rox exports and that simulated banks can try, as it comes."""
+
+TRIED_ELSEWHERE = (("Experiment", "validation.elsewhere.experiment"),)
+"""Estimators that simulated banks cannot try: name, and the catalogue's word for why and where they are tried."""
 
 RECIPES = (
     Method(name="promoter_gap", targets=(Target.SUSTAINED,), recipe=rivals.promoter_gap),
@@ -125,6 +166,7 @@ RECIPES = (
     Method(name="carried_forward", targets=(Target.SUSTAINED,), recipe=rivals.carried_forward),
     Method(name="first_score_cox", targets=(Target.HAZARD,), recipe=rivals.first_score_cox),
     Method(name="carried_forward_cox", targets=(Target.HAZARD,), recipe=rivals.carried_forward_cox),
+    Method(name="called_or_not", targets=(Target.RECOVERY_CALLED,), recipe=rivals.called_or_not),
     Method(name="before_after", targets=(Target.ROLLOUT_MONEY,), recipe=rivals.before_after),
     Method(name="twfe", targets=(Target.ROLLOUT_MONEY,), recipe=rivals.twfe),
 )

@@ -113,8 +113,9 @@ def replicate(task: Task) -> float:
 def answers_of(task: Task) -> list[Answer]:
     """Return what every method says about the bank of a task."""
     bank = simulate(task.world.config(customers=task.customers, seed=task.seed))
-    truths = find_truths(bank, {target for method in task.methods for target in method.targets})
-    linked = link_bank(bank, assigned=task.world.assigned(task.seed))
+    targets = {target for method in task.methods for target in method.targets}
+    truths = find_truths(bank, targets)
+    linked = link_bank(bank, assigned=task.world.assigned(task.seed), funnel=Target.FUNNEL in targets)
     exported = tables(bank) if any(method.recipe for method in task.methods) else {}
     found = []
     for method in task.methods:

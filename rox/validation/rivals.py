@@ -20,6 +20,8 @@ Recipe = Callable[[Tables], tuple[float, float]]
 VOLUNTARY = ("moved_to_competitor", "fees", "service", "closed_unused")
 BEFORE, AFTER = 6, (6, 11)
 """Months before a refit, and months since it, that before-and-after compares."""
+OWN, YEAR, SOON, CAP = 3, 12, 30, 3.0
+"""Months of own money before a ticket, months until it is read again, days in which a call is soon, largest ratio."""
 
 
 def promoter_gap(tables: Tables) -> tuple[float, float]:
@@ -85,6 +87,27 @@ def carried_forward_cox(tables: Tables) -> tuple[float, float]:
     )
     fit = CoxTimeVaryingFitter().fit(rows, id_col="customer_id", event_col="left", start_col="start", stop_col="stop")
     return float(fit.params_["nps"]), float(fit.standard_errors_["nps"])
+
+
+def called_or_not(tables: Tables) -> tuple[float, float]:
+    """Compare money a year after the first ticket, over own money, of customers called soon and of the others."""
+    tickets = tables["tickets"].sort_values(["customer_id", "opened"]).drop_duplicates("customer_id")
+    tickets = tickets.assign(month=_month(tickets["opened"]))
+    ledger = tables["ledger"].assign(now=_month(tables["ledger"]["month"]))[["customer_id", "now", "aum"]]
+    rows = tickets.merge(ledger, on="customer_id")
+    since = rows["now"] - rows["month"]
+    before = rows[since.between(-OWN, -1)].groupby("customer_id")["aum"].mean()
+    after = rows[since == YEAR].groupby("customer_id")["aum"].first()
+    people = tickets[tickets["month"] + YEAR <= ledger["now"].max()].set_index("customer_id")
+    own = before.reindex(people.index)
+    ratio = (after.reindex(people.index).fillna(0.0) / own.where(own > 0)).clip(upper=CAP)
+    weight = tables["customers"].set_index("customer_id")["design_weight"].reindex(people.index)
+    soon = (people["contacted"] - people["opened"]).dt.days <= SOON
+    table = pd.DataFrame({"ratio": ratio, "design_weight": weight, "soon": soon}).dropna()
+    called, others = table[table["soon"]], table[~table["soon"]]
+    return _mean(called, "ratio") - _mean(others, "ratio"), float(
+        np.hypot(_error(called, "ratio"), _error(others, "ratio"))
+    )
 
 
 def before_after(tables: Tables) -> tuple[float, float]:

@@ -20,6 +20,10 @@ BADLY = 0.5
 """An estimate that misses the truth by more than this share of it is badly wrong."""
 ENOUGH = 0.80
 """Share of badly wrong answers in which an alarm must be raised to be worth its name."""
+BAND = 0.99
+"""Probability with which the ranks of one calibrated quantity stay inside their band."""
+SIMULATIONS = 1000
+"""Data sets by posterior that the command simulates unless told."""
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 KEY = ["world", "method", "target"]
 
@@ -37,6 +41,8 @@ class Scoreboard:
         customers: Customers of each bank.
         seed: Seed of the first bank.
         dials: Changes made to the dials of every world.
+        simulations: Data sets from which the calibration of each posterior was computed; 0 for none.
+        posteriors: What came out of it: one row per ``posterior`` and ``quantity``, as ``RankCalibration.rows`` has it.
     """
 
     answers: pd.DataFrame
@@ -46,6 +52,8 @@ class Scoreboard:
     customers: int
     seed: int
     dials: Dials = field(default_factory=dict)
+    simulations: int = SIMULATIONS
+    posteriors: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def of(
@@ -100,6 +108,8 @@ class Scoreboard:
         named = [method.name for method in self.methods]
         chosen = [] if named == [method.name for method in pick()] else ["--estimators", *named]
         size = ["--replications", str(self.replications), "--customers", str(self.customers), "--seed", str(self.seed)]
+        if self.simulations != SIMULATIONS:
+            size += ["--posteriors", str(self.simulations)]
         turned = [
             f"--dial {group}.{name}={json.dumps(value)}"
             for group, values in self.dials.items()
@@ -181,6 +191,7 @@ class Scoreboard:
     def as_record(self) -> dict[str, Any]:
         """Return every table as plain values."""
         tables = {"accuracy": self.accuracy(), "alarms": self.alarms(), "codes": self.codes(), "grades": self.grades()}
+        tables["posteriors"] = self.posteriors
         settings = {"replications": self.replications, "customers": self.customers, "seed": self.seed}
         found = {name: table.reset_index().to_dict(orient="records") for name, table in tables.items()}
         record: dict[str, Any] = plain(settings | found)

@@ -9,17 +9,21 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from rox.core.case import EVERYONE
 from rox.core.check import Verdict
 from rox.core.effect import Effect
 from rox.core.errors import RoxError
 from rox.core.estimand import Question
 from rox.core.linked import Linked
 from rox.simulate.bank import Bank, Intervention
-from rox.simulate.truth import BANK, Truth
+from rox.simulate.funnel import ALL, funnel_truth, open_accounts
+from rox.simulate.truth import BANK, SAMPLE, Truth
 from rox.simulate.world import simulate
 
 SHIFT, SHIFT_FROM, HORIZON = 0.5, 12, 12
 """Points of latent experience added for good, the month they begin in, and the months after which money is read."""
+OWN_MONTHS, RECENT = 3, 12
+"""Months before a ticket whose mean is a customer's own money; months whose starters make the mix of a funnel."""
 
 
 class Target(StrEnum):
@@ -29,7 +33,10 @@ class Target(StrEnum):
     the estimate speaks of. ``GAP``: the same
     comparison as a description makes, had everybody answered every wave. ``HAZARD``: log hazard ratio of a voluntary
     exit per score point. ``ROLLOUT``: gain of a roll-out as a share of each customer's own money, months 6 to 11.
-    ``ROLLOUT_MONEY``: the same gain as a share of all customers' money.
+    ``ROLLOUT_MONEY``: the same gain as a share of all customers' money. ``ROLLOUT_FIRST``: as ``ROLLOUT``, of the
+    places that started first. ``RECOVERY``: what the closed loop adds to the money of those who become eligible, called
+    or not, twelve months after their first ticket, as a share of each customer's own money; ``RECOVERY_CALLED``: per
+    customer called. ``FUNNEL``: money per person who starts to open an account that the new form adds in 90 days.
     """
 
     SUSTAINED = "sustained"
@@ -37,6 +44,16 @@ class Target(StrEnum):
     HAZARD = "hazard"
     ROLLOUT = "rollout"
     ROLLOUT_MONEY = "rollout_money"
+    ROLLOUT_FIRST = "rollout_first"
+    RECOVERY = "recovery"
+    RECOVERY_CALLED = "recovery_called"
+    FUNNEL = "funnel"
+
+
+ROLLOUTS = frozenset({Target.ROLLOUT, Target.ROLLOUT_MONEY, Target.ROLLOUT_FIRST})
+"""Targets that need a bank without the roll-out."""
+RECOVERIES = frozenset({Target.RECOVERY, Target.RECOVERY_CALLED})
+"""Targets that need a bank without the closed loop."""
 
 
 _TAKEN_FOR: Mapping[Question, Target] = {
@@ -44,8 +61,13 @@ _TAKEN_FOR: Mapping[Question, Target] = {
     Question.PULSE: Target.SUSTAINED,
     Question.SUSTAINED: Target.SUSTAINED,
     Question.HAZARD: Target.HAZARD,
-    Question.INITIATIVE: Target.ROLLOUT,
 }
+_INITIATIVES: Mapping[str, Target] = {
+    "uplift": Target.ROLLOUT,
+    "closed_loop": Target.RECOVERY,
+    "funnel": Target.FUNNEL,
+}
+"""What the effect of an initiative is taken for, by its name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,12 +78,16 @@ class Truths:
         bank: The bank as methods see it.
         values: By target; ``GAP`` is not among them, it takes a fit (``everybody_answers``).
         rollout: ``Truth.rollout`` by segment, where it was asked for.
+        recovery: ``Truth.recovery`` of the whole loop by segment, where it was asked for.
+        alike: Values where every customer of the extract counts alike.
         sustained: By segment, what one more score point earns in twelve months as a share of the money there at first.
     """
 
     bank: Bank
     values: Mapping[Target, float]
-    rollout: pd.DataFrame
+    rollout: pd.DataFrame = field(default_factory=pd.DataFrame)
+    recovery: pd.DataFrame = field(default_factory=pd.DataFrame)
+    alike: Mapping[Target, float] = field(default_factory=dict)
     sustained: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
 
     def of(self, target: Target, effect: Effect | None) -> float:
@@ -69,8 +95,16 @@ class Truths:
 
         A roll-out's gain has the estimate's mix of segments. What a lasting point earns is restated for the estimate's
         segments and for what their customers hold: an estimate of today's customers is not held against those of
-        earlier years, who were fewer and held less.
+        earlier years, who were fewer and held less. An effect that has one group for everybody counts customers alike,
+        as those of the extract do.
         """
+        if effect is not None and effect.groups == (EVERYONE,) and target in ROLLOUTS:
+            return self.alike.get(target, self.values[target])
+        if target in RECOVERIES and effect is not None:
+            found = self.recovery.loc[list(effect.groups)]
+            gain = found["ratio_gain"].to_numpy(dtype=float)
+            called = found["called"].to_numpy(dtype=float) if target is Target.RECOVERY_CALLED else np.ones(gain.size)
+            return float((gain / called) @ effect.shares)
         if target is Target.ROLLOUT and effect is not None:
             return float(self.rollout.loc[list(effect.groups), "ratio_gain"].to_numpy() @ effect.shares)
         if target is Target.SUSTAINED and effect is not None and set(effect.groups) <= set(self.sustained.index):
@@ -87,21 +121,53 @@ def find_truths(bank: Bank, targets: Collection[Target]) -> Truths:
         targets: What is wanted.
     """
     values: dict[Target, float] = {}
-    rollout, sustained = pd.DataFrame(), pd.Series(dtype=float)
+    alike: dict[Target, float] = {}
+    rollout, recovery, sustained = pd.DataFrame(), pd.DataFrame(), pd.Series(dtype=float)
     if {Target.SUSTAINED, Target.HAZARD} & set(targets):
         better = simulate(bank.config, Intervention(shift=SHIFT, shift_from=SHIFT_FROM))
         shifted = Truth(bank=better, against=bank)
         after = shifted.after(HORIZON)
-        values[Target.SUSTAINED] = _bank_row(after)["effect_per_point"]
+        values[Target.SUSTAINED] = _row(after)["effect_per_point"]
         sustained = after["effect_per_point"] / _money_at_first(bank)
         values[Target.HAZARD] = log_hazard_per_point(shifted)
-    if {Target.ROLLOUT, Target.ROLLOUT_MONEY} & set(targets):
-        without = simulate(bank.config, Intervention(rollout=False))
-        rollout = Truth(bank=bank, against=without).rollout()
-        everyone = _bank_row(rollout)
+    if ROLLOUTS & set(targets):
+        refitted = Truth(bank=bank, against=simulate(bank.config, Intervention(rollout=False)))
+        rollout = refitted.rollout()
+        everyone = _row(rollout)
         values[Target.ROLLOUT] = everyone["ratio_gain"]
         values[Target.ROLLOUT_MONEY] = everyone["effect"] / everyone["money"]
-    return Truths(bank=bank, values=values, rollout=rollout, sustained=sustained.dropna())
+        alike[Target.ROLLOUT] = _row(rollout, SAMPLE)["ratio_gain"]
+        if Target.ROLLOUT_FIRST in targets:
+            first = refitted.rollout(cohort=0)
+            values[Target.ROLLOUT_FIRST] = _row(first)["ratio_gain"]
+            alike[Target.ROLLOUT_FIRST] = _row(first, SAMPLE)["ratio_gain"]
+    if RECOVERIES & set(targets):
+        called = Truth(bank=bank, against=simulate(bank.config, Intervention(recovery=False)))
+        recovery = called.recovery(horizon=HORIZON, reference=OWN_MONTHS, among="loop")
+        everyone = _row(recovery)
+        values[Target.RECOVERY] = everyone["ratio_gain"]
+        values[Target.RECOVERY_CALLED] = everyone["ratio_gain"] / everyone["called"]
+    if Target.FUNNEL in targets:
+        values[Target.FUNNEL] = money_per_starter(bank)
+    return Truths(
+        bank=bank, values=values, rollout=rollout, recovery=recovery, alike=alike, sustained=sustained.dropna()
+    )
+
+
+def money_per_starter(bank: Bank) -> float:
+    """Return the money that the new form adds per person who starts, in the mix of the last twelve months' starters.
+
+    Promotions run as they did while the form was drawn by lot; nobody can see another effect than that.
+    """
+    made, funnel = open_accounts(bank.config), bank.config.funnel
+    recent = made.month >= bank.config.months - RECENT
+    counts = np.bincount(made.channel[recent], minlength=len(funnel.channels))
+    mix = {channel.name: float(n) for channel, n in zip(funnel.channels, counts / counts.sum(), strict=True)}
+    since = made.month[made.tested] - funnel.promotion_start
+    promoted = float(((since >= 0) & (since < funnel.promotion_months)).mean()) if since.size else 0.0
+    money = [funnel_truth(bank.config, mix=mix, promotion=runs)[["aum_old", "aum_new"]] for runs in (False, True)]
+    gains = [float((each["aum_new"] - each["aum_old"])[ALL]) for each in money]
+    return (1 - promoted) * gains[0] + promoted * gains[1]
 
 
 def _money_at_first(bank: Bank) -> pd.Series:
@@ -114,8 +180,8 @@ def _money_at_first(bank: Bank) -> pd.Series:
     return means
 
 
-def _bank_row(table: pd.DataFrame) -> dict[str, float]:
-    return {str(name): float(value[BANK]) for name, value in table.items()}
+def _row(table: pd.DataFrame, name: str = BANK) -> dict[str, float]:
+    return {str(column): float(value[name]) for column, value in table.items()}
 
 
 def log_hazard_per_point(shifted: Truth) -> float:
@@ -141,7 +207,7 @@ def beside_truth(effects: Sequence[Effect], truths: Truths) -> pd.DataFrame:
     beside its true gain.
 
     Args:
-        effects: Effects of one bank.
+        effects: Effects of one bank; a closed loop's is per eligible customer.
         truths: What is true in it.
 
     Returns:
@@ -152,11 +218,12 @@ def beside_truth(effects: Sequence[Effect], truths: Truths) -> pd.DataFrame:
         RoxError: An effect answers a question whose truth is not among these.
     """
     known = [str(each) for each in truths.values]
-    if strange := [effect.name for effect in effects if _TAKEN_FOR.get(effect.estimand.question) not in truths.values]:
+    if strange := [effect.name for effect in effects if _taken_for(effect) not in truths.values]:
         raise RoxError(f"The truth for {', '.join(strange)} is not known here.", [f"known are {', '.join(known)}"])
     rows = {}
     for effect in effects:
-        target = _TAKEN_FOR[effect.estimand.question]
+        target = _taken_for(effect)
+        assert target is not None
         estimate, truth = float(effect.overall.mean()), truths.of(target, effect)
         low, high = (float(each) for each in np.quantile(effect.overall, [0.05, 0.95]))
         rows[effect.name] = {
@@ -170,6 +237,12 @@ def beside_truth(effects: Sequence[Effect], truths: Truths) -> pd.DataFrame:
             "lowered": " ".join(check.code for check in effect.checks if check.verdict is Verdict.DEMOTE),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _taken_for(effect: Effect) -> Target | None:
+    if effect.estimand.question is Question.INITIATIVE:
+        return _INITIATIVES.get(effect.name)
+    return _TAKEN_FOR.get(effect.estimand.question)
 
 
 def everybody_answers(bank: Bank, data: Linked) -> Linked:

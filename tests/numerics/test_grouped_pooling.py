@@ -69,7 +69,7 @@ def test_the_sampler_says_the_same(pooled: GroupedPool) -> None:
         noise = np.sqrt(1 / pooled.ess + 1 / nuts.sampled.ess) * exact_draws.std(0)
         assert (np.abs(exact_draws.mean(0) - sampled.mean(0)) < 4 * noise).all(), name
         np.testing.assert_allclose(exact_draws.std(0), sampled.std(0), rtol=0.1, err_msg=name)
-    np.testing.assert_allclose(pooled.shrinkage, nuts.shrinkage, atol=0.02)
+    np.testing.assert_allclose(pooled.shrinkage, nuts.shrinkage, atol=0.08)
 
 
 def test_agrees_with_quadrature(pooled: GroupedPool) -> None:

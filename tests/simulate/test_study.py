@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -39,6 +41,27 @@ def test_the_bundled_study_and_cases_are_the_ones_that_are_written(tmp_path: Pat
     for path in write_declarations(tmp_path):
         same = root / "data" / "bank" / path.relative_to(tmp_path)
         assert path.read_text(encoding="utf-8") == same.read_text(encoding="utf-8"), same
+
+
+def test_study_files_declare_the_lot_of_the_tickets_and_the_funnel(tmp_path: Path) -> None:
+    def tables(name: str, **said: Any) -> dict[str, Any]:
+        write_declarations(tmp_path / name, preset_name=name, **said)
+        found: dict[str, Any] = tomllib.loads((tmp_path / name / "study.toml").read_text(encoding="utf-8"))["tables"]
+        return found
+
+    assert tables("cmb", hold_out=0.25)["tickets"]["hold_out_share"] == 0.25
+    assert "hold_out_share" not in tables("cmb", hold_out=0.0)["tickets"]
+    for name in ("cmb", "small", "b2b"):
+        assert "applicants" not in tables(name)
+        declared = tables(name, funnel=True)
+        assert declared["tickets"]["hold_out_share"] == preset(name).recovery.hold_out
+        assert set(declared["applicants"]["columns"]) >= {"key", "date", "variant", "assigned", "funded", "amount"}
+
+
+def test_a_funnel_that_is_asked_for_can_be_read(tmp_path: Path) -> None:
+    write_study(tmp_path / "bank", preset_name="small", seed=2, extra=("funnel",))
+    tables = rox.load(rox.read_study(tmp_path / "bank" / "study.toml"))
+    assert tables.counts["applicants"] == len(pd.read_csv(tmp_path / "bank" / "funnel.csv"))
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from rox.cli import main
 from rox.core.errors import RunError
 from rox.validation import validate
-from rox.validation.laboratory import _one_thread_each
+from rox.validation.laboratory import _one_thread_each, _ranked
+from rox.validation.posteriors import posteriors
 
 SMALL = {"methods": ["gap", "churn", "pooled_ols", "twfe"], "replications": 2, "customers": 1_500, "seed": 3}
 WORLDS = ["easy", "cmb/trend"]
@@ -20,8 +21,8 @@ WORLDS = ["easy", "cmb/trend"]
 
 def test_what_cannot_be_tried_is_said_at_once(tmp_path):
     with pytest.raises(RunError) as caught:
-        validate([], replications=0, customers=10, seed=-1, jobs=0, out=tmp_path)
-    assert len(caught.value.faults) == 5
+        validate([], replications=0, customers=10, seed=-1, jobs=0, posteriors=5, out=tmp_path)
+    assert len(caught.value.faults) == 6
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,11 +100,17 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_the_command_prints_tables_or_one_document(tmp_path, capsys):
     words = ["validate", "--presets", "cmb/trend", "--estimators", "twfe", "before_after", "--replications", "1"]
     words += ["--customers", "1500", "--jobs", "1", "--out", str(tmp_path), "--document", str(tmp_path / "doc.md")]
+    words += ["--posteriors", "20"]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert "branch and month effects" in shown.out
     assert "[1/1] cmb/trend, seed 1" in shown.err
-    assert (tmp_path / "doc.md").read_text(encoding="utf-8").startswith("# How far off")
+    assert "posteriors ranked in" in shown.err
+    text = (tmp_path / "doc.md").read_text(encoding="utf-8")
+    assert text.startswith("# How far off")
+    assert "--posteriors 20`" in text
+    for name in posteriors():
+        assert f"| `{name}` " in text
     assert main([*words, "--json", "--quiet"]) == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
@@ -111,7 +118,18 @@ def test_the_command_prints_tables_or_one_document(tmp_path, capsys):
     assert found["schema"] == "rox.cli/1"
     assert {row["method"] for row in found["accuracy"]} == {"twfe", "before_after"}
     assert found["alarms"] == found["grades"] == []
+    assert {row["posterior"] for row in found["posteriors"]} == set(posteriors())
     assert json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))["customers"] == 1500
+
+
+def test_posteriors_are_ranked_once_and_kept(tmp_path):
+    lines: list[str] = []
+    first = _ranked(20, 1, tmp_path / "posteriors.json", lines.append)
+    assert _ranked(20, 1, tmp_path / "posteriors.json", lines.append) == first
+    assert len(lines) == 1
+    assert {row["posterior"] for row in first} == set(posteriors())
+    assert _ranked(20, 2, tmp_path / "posteriors.json", lines.append) != first
+    assert len(lines) == 2
 
 
 def test_unknown_names_end_with_code_4_and_one_message(tmp_path, capsys):

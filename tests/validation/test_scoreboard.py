@@ -11,8 +11,8 @@ import pytest
 import rox
 from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.errors import RunError
-from rox.core.words import LANGUAGES
-from rox.validation import ESTIMATORS, RECIPES, Scoreboard, document, read_world
+from rox.core.words import LANGUAGES, say
+from rox.validation import ESTIMATORS, RECIPES, TRIED_ELSEWHERE, Scoreboard, document, read_world
 from rox.validation.document import accuracy_table, grade_table, tables_text
 from rox.validation.methods import pick, used_in
 from rox.validation.replication import worst_verdicts
@@ -168,10 +168,13 @@ def test_missing_figures_are_dashes(four):
     assert "–" in grade_table(four.grades())
 
 
-def test_every_estimator_that_rox_exports_is_tried():
+def test_every_estimator_that_rox_exports_is_tried_or_said_to_be_tried_elsewhere():
     fits = {name: getattr(getattr(rox, name), "fit", None) for name in rox.__all__}
     exported = {name for name, fit in fits.items() if fit and inspect.signature(fit).return_annotation == "Effect"}
-    assert {type(method.estimator).__name__ for method in ESTIMATORS} == exported
+    here, elsewhere = {type(method.estimator).__name__ for method in ESTIMATORS}, dict(TRIED_ELSEWHERE)
+    assert here | set(elsewhere) == exported
+    assert not here & set(elsewhere)
+    assert all(say(reason, language) for reason in elsewhere.values() for language in LANGUAGES)
     assert all(method.alarms for method in ESTIMATORS)
 
 
@@ -183,5 +186,6 @@ def test_methods_are_picked_by_name():
 
 
 def test_worlds_about_rollouts_try_methods_for_rollouts_only():
-    assert [method.name for method in used_in(read_world("cmb/dip"), pick())] == ["uplift", "before_after", "twfe"]
+    tried = ["uplift", "synthetic", "interrupted", "before_after", "twfe"]
+    assert [method.name for method in used_in(read_world("cmb/dip"), pick())] == tried
     assert used_in(read_world("hard"), pick()) == pick()

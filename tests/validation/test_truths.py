@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import rox
 from rox.core.errors import RoxError
-from rox.simulate import Bank, Intervention, Truth, simulate, truth
+from rox.simulate import Bank, Intervention, Truth, funnel_truth, simulate, truth
 from rox.simulate.people import by_segment
 from rox.simulate.study import write_study
-from rox.validation import Target, beside_truth, everybody_answers, find_truths, link_bank, read_world
+from rox.validation import (
+    Target,
+    beside_truth,
+    everybody_answers,
+    find_truths,
+    link_bank,
+    read_world,
+)
 from rox.validation.truths import HORIZON, SHIFT, SHIFT_FROM, log_hazard_per_point
 
 from .conftest import CUSTOMERS, SEED
@@ -73,6 +83,57 @@ def test_what_lasts_is_restated_for_the_customers_of_the_estimate(bank, truths):
     assert truths.of(Target.SUSTAINED, said(2.0)) == pytest.approx(2 * own)
 
 
+def by_segment_of(effects: pd.DataFrame) -> SimpleNamespace:
+    """What an estimate says of itself: two segments, three of ten customers in the first."""
+    return SimpleNamespace(groups=tuple(effects.index), shares=np.array([0.3, 0.7]))
+
+
+def test_the_gain_of_the_closed_loop_is_that_of_a_bank_without_it(bank, truths):
+    without = truth(bank.config, against=Intervention(recovery=False))
+    loop = without.recovery(reference=3, among="loop")
+    assert truths.of(Target.RECOVERY, None) == loop.loc["bank", "ratio_gain"]
+    assert 0.3 < loop.loc["sample", "called"] < 0.8
+    called = loop["ratio_gain"] / loop["called"]
+    assert truths.of(Target.RECOVERY_CALLED, None) == called["bank"]
+    two = loop.loc[["gold", "mass"]]
+    assert truths.of(Target.RECOVERY, by_segment_of(two)) == pytest.approx(two["ratio_gain"] @ [0.3, 0.7])
+    assert truths.of(Target.RECOVERY_CALLED, by_segment_of(two)) == pytest.approx(called[two.index] @ [0.3, 0.7])
+    held = bank.customers.held_out
+    assert not bank.called[:, held].any()
+    assert loop.loc["sample", "cases"] < bank.eligible.any(axis=0).sum()
+    assert without.recovery().loc["sample", "ratio_gain"] > loop.loc["sample", "ratio_gain"]
+
+
+def test_the_gain_of_the_first_places_is_theirs_alone(bank, truths):
+    without = truth(bank.config, against=Intervention(rollout=False))
+    every = [without.rollout(cohort=number) for number in range(len(bank.config.rollout.starts))]
+    assert sum(each.loc["sample", "cases"] for each in every) == without.rollout().loc["sample", "cases"]
+    everybody = SimpleNamespace(groups=("all",), shares=np.ones(1))
+    assert truths.of(Target.ROLLOUT_FIRST, everybody) == every[0].loc["sample", "ratio_gain"]
+    assert truths.of(Target.ROLLOUT, everybody) == without.rollout().loc["sample", "ratio_gain"]
+    assert every[0].loc["sample", "ratio_gain"] > every[-1].loc["sample", "ratio_gain"]
+
+
+def test_the_money_of_the_new_form_is_integrated_in_the_recent_mix(bank, truths):
+    """The mix drifts towards the channels of the end, and a promotion ran in every month of the lot."""
+    after = funnel_truth(bank.config, mix="after", promotion=True).loc["all"]
+    before = funnel_truth(bank.config, mix="before", promotion=True).loc["all"]
+    found = truths.values[Target.FUNNEL]
+    assert found == pytest.approx(after["aum_new"] - after["aum_old"], rel=0.05)
+    assert found > before["aum_new"] - before["aum_old"]
+
+
+def test_a_linked_bank_holds_its_tickets_and_its_applicants(bank, linked):
+    tickets = linked.fetch(linked.records("tickets", months=(-1,)))
+    assert len(tickets) == bank.eligible.sum()
+    assert linked.study.tables["tickets"].hold_out_share == bank.config.recovery.hold_out
+    with pytest.raises(RoxError, match="came without a table of applicants"):
+        linked.records("applicants")
+    small = replace(bank.config, funnel=replace(bank.config.funnel, applicants=500))
+    with_funnel = link_bank(simulate(small), funnel=True)
+    assert len(with_funnel.fetch(with_funnel.records("applicants"))) == 500
+
+
 def test_only_what_is_asked_for_is_simulated(bank):
     assert find_truths(bank, [Target.GAP]).values == {}
     assert set(find_truths(bank, [Target.ROLLOUT]).values) == {Target.ROLLOUT, Target.ROLLOUT_MONEY}
@@ -121,6 +182,9 @@ def test_effects_stand_beside_the_truth_they_are_taken_for(bank, linked, truths)
     assert row["truth"] == truths.values[Target.HAZARD]
     assert row["times"] == row["estimate"] / row["truth"]
     assert row["holds_truth"] == (row["low"] <= row["truth"] <= row["high"])
+    loop = rox.ClosedLoop(draws=500).fit(linked, rng=1)
+    (row,) = beside_truth([loop], truths).to_dict(orient="records")
+    assert row["truth"] == truths.of(Target.RECOVERY, loop)
     with pytest.raises(RoxError, match="churn is not known here"):
         beside_truth([churn], find_truths(bank, [Target.ROLLOUT]))
 
