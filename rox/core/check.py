@@ -146,10 +146,9 @@ def check_table(checks: Iterable[Check], language: Language = "en") -> pd.DataFr
 def grade_after(design: Grade, checks: Iterable[Check]) -> Grade:
     """Return the grade a design keeps after its checks.
 
-    Each DEMOTE lowers by one grade, or to its own ceiling; several of them never lower below E.
+    The lowest ceiling holds first; then each DEMOTE without one lowers by a grade, E at worst. The order of the checks
+    does not matter.
     """
-    grade = design
-    for check in checks:
-        if check.verdict is Verdict.DEMOTE:
-            grade = max(grade, check.to_grade) if check.to_grade else grade.lowered()
-    return grade
+    demoting = [check for check in checks if check.verdict is Verdict.DEMOTE]
+    ceiling = max([design, *(check.to_grade for check in demoting if check.to_grade)])
+    return ceiling.lowered(sum(check.to_grade is None for check in demoting))

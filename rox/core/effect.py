@@ -22,6 +22,8 @@ from rox.core.units import Dose, Unit
 from rox.core.words import Language
 
 FORMAT = 1
+EVERYONE = "all"
+"""Name of the row, or of the only group, of all customers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,12 +113,13 @@ class Effect:
         return np.asarray(self.draws @ self.shares)
 
     def summary(self, level: float = 0.90) -> pd.DataFrame:
-        """Summarise the draws: one row per group and one for all.
+        """Summarise the draws: one row per group and one for all, which may be the only one.
 
         Returns:
             Columns ``mean``, ``sd``, ``low``, ``high`` (equal-tailed at ``level``) and ``p_positive``.
         """
-        columns = np.column_stack([self.draws, self.overall])
+        alone = self.groups == (EVERYONE,)
+        columns = self.draws if alone else np.column_stack([self.draws, self.overall])
         tail = (1 - level) / 2
         low, high = np.quantile(columns, [tail, 1 - tail], axis=0)
         return pd.DataFrame(
@@ -127,7 +130,7 @@ class Effect:
                 "high": high,
                 "p_positive": (columns > 0).mean(0),
             },
-            index=pd.Index([*self.groups, "all"], name="group"),
+            index=pd.Index([*self.groups, *([] if alone else [EVERYONE])], name="group"),
         )
 
     def check_table(self, language: Language = "en") -> pd.DataFrame:

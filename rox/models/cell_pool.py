@@ -104,7 +104,8 @@ def pool_cells(
     in ``n`` trials) around ``a_gc + x'b_g``, on the identity, log or logit scale; intercepts of strata vary around a
     group's level, groups' levels and coefficients around common means. It assumes that groups and strata are
     exchangeable and outcomes independent given them: places whose customers share shocks belong in ``strata``. The
-    normal law is drawn exactly (:func:`rox.numerics.group_coefficients.group_coefficients`), the others by NUTS.
+    normal law has a noise of its own in each group, taken as known from within cells, and is drawn exactly
+    (:func:`rox.numerics.group_coefficients.group_coefficients`), the others by NUTS.
 
     Args:
         cells: Cells, or a frame with a row per cell: the keys, ``n``, and the sums.
@@ -147,10 +148,12 @@ def _exact(
     n, y, yy = (frame[name].to_numpy(dtype=float) for name in ("n", total, squares))
     centre = y.sum() / n.sum()
     unit = float(np.sqrt(max((yy - y**2 / n).sum() / max(n.sum() - n.size, 1), 1e-300)))
+    weight = _weights(n, y, yy, frame[group].astype(str).to_numpy())
+    noise = float(np.sqrt(max((weight * (yy - y**2 / n)).sum() / max(n.sum() - n.size, 1), 1e-300)))
     found = group_coefficients(
-        n,
-        y,
-        yy,
+        weight * n,
+        weight * y,
+        weight * yy,
         frame[group].astype(str),
         stratum,
         x,
@@ -160,7 +163,7 @@ def _exact(
         between_sd=np.full(len(predictors), scale.between * unit),
         levels_sd=scale.levels * unit,
         strata_sd=scale.strata * unit,
-        noise_sd=NOISE_SD * unit,
+        noise_sd=NOISE_SD * noise,
         draws=draws,
         rng=rng,
     )
@@ -173,6 +176,19 @@ def _exact(
         ess=found.ess,
         check=drawn_check(found),
     )
+
+
+def _weights(n: Floats, y: Floats, yy: Floats, group: NDArray[np.object_]) -> Floats:
+    """Weigh outcomes by the inverse of the variance within cells of their group, so that one noise serves all.
+
+    The weights of all outcomes add up to their number. A group whose outcomes do not vary is weighed as the others are.
+    """
+    number = pd.Series(n).groupby(group)
+    within = pd.Series(yy - y**2 / n).groupby(group).sum()
+    variance = within / (number.sum() - number.size()).clip(lower=1)
+    variance = variance.where((variance > 0) & (number.sum() > number.size()), variance[variance > 0].mean())
+    precision = (1 / variance.fillna(1.0)).reindex(group).to_numpy(dtype=float)
+    return np.asarray(precision * n.sum() / (n * precision).sum())
 
 
 def _sampled(
@@ -302,8 +318,27 @@ def _summed(
     if faults:
         known = ", ".join(map(str, frame.columns))
         raise DataError("These cells cannot be pooled so.", [*faults, f"the cells have {known}"])
+    if faults := _impossible(frame, sums, family, total):
+        raise DataError("These cells cannot be pooled so.", faults)
     found = frame.groupby(keys, as_index=False, observed=True, sort=True)[sums].sum()
     return found[found["n"] > 0].reset_index(drop=True)
+
+
+def _impossible(frame: pd.DataFrame, sums: Sequence[str], family: Family, total: str) -> list[str]:
+    """List sums that no outcomes can have."""
+    faults = []
+    for name in sums:
+        values = frame[name].to_numpy(dtype=float)
+        if bad := int((~np.isfinite(values)).sum()):
+            faults.append(f"{name} is missing or infinite in {bad} cells")
+        if name == "n" or (family != "gaussian" and name == total):
+            bad = int((values < 0).sum())
+            faults += [f"{name} is negative in {bad} cells"] if bad else []
+    if not (frame["n"] > 0).any():
+        faults.append("no cell has n above 0")
+    if family == "binomial" and (bad := int((frame[total] > frame["n"]).sum())):
+        faults.append(f"{total} exceeds n in {bad} cells; events cannot outnumber trials")
+    return faults
 
 
 def _label(frame: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.str_]:

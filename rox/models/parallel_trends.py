@@ -107,14 +107,29 @@ def leads_table(data: Rollout, att: RolloutATT, *, leads: int) -> pd.DataFrame:
     )
 
 
-def checks_of_leads(att: RolloutATT, *, leads: int) -> tuple[Check, Check]:
+def headline(att: RolloutATT, shares: Floats | None = None) -> tuple[Floats, Floats, float, Floats]:
+    """Return path (e,), its influence (u, e), the window's effect and its influence (u,), in one mix of segments.
+
+    Args:
+        att: Group-time effects.
+        shares: Shape (s,): the mix that the effect is reported in; by default that of the cohort, each customer once.
+    """
+    path, window = att.path, att.window
+    if shares is None:
+        whole = float(window.overall[-1]), window.overall_influence[:, -1]
+        return path.estimate[:, -1], path.influence[:, :, -1], *whole
+    weigh = window.overall_influence[:, :-1] @ shares
+    return path.estimate[:, :-1] @ shares, path.influence[:, :, :-1] @ shares, float(att.estimate @ shares), weigh
+
+
+def checks_of_leads(att: RolloutATT, *, leads: int, shares: Floats | None = None) -> tuple[Check, Check]:
     """Judge the months before the start (ROX-L01, which lowers the grade) and what could be missed (ROX-L02).
 
     The tests take all customers together, each counting once: a trend of places shows in all segments, and this is
-    where it is measured best.
+    where it is measured best. What a missed trend would add is held against the effect in the mix of ``shares``.
     """
     found = leads_test(att, leads=leads)
-    effect = abs(float(att.window.overall[-1]))
+    effect = abs(headline(att, shares)[2])
     missed = found.bias > TOLERABLE * effect
     return (
         Check(
@@ -159,7 +174,7 @@ def dip_check(data: Rollout, att: RolloutATT) -> Check:
     return Check(code="ROX-L03", verdict=verdict, values={"dip": 100 * dip, "se": 100 * se})
 
 
-def drift_check(data: Rollout, att: RolloutATT) -> Check:
+def drift_check(data: Rollout, att: RolloutATT, shares: Floats | None = None) -> Check:
     """Ask what is left of the effect if places went on drifting apart as before the start (ROX-L21).
 
     A straight line through the months before the start is carried on through the window and taken off, with the error
@@ -167,13 +182,13 @@ def drift_check(data: Rollout, att: RolloutATT) -> Check:
     nothing drifts but by chance. Where they were not, an effect of which such a line leaves nothing that chance could
     not explain is no better than a correlation.
     """
-    event, theta, influence = att.path.labels, att.path.estimate[:, -1], att.path.influence[:, :, -1]
+    event = att.path.labels
+    theta, influence, effect, moved = headline(att, shares)
     before = np.flatnonzero((event < 0) & np.isfinite(theta))
     away = event[before] - event[before].mean()
     contrast = (sum(att.window_months) / 2 + 1) * away / (away**2).sum()
-    effect = float(att.window.overall[-1])
     left = effect - float(contrast @ theta[before])
-    pull = att.window.overall_influence[:, -1] - influence[:, before] @ contrast
+    pull = moved - influence[:, before] @ contrast
     places = int((att.cells.weights[:, -1] > 0).sum())
     reach = float(stats.t.ppf(1 - LEVEL, max(places - 1, 1)) * np.sqrt((pull**2).sum()))
     values = {"effect": 100 * effect, "left": 100 * left, "low": 100 * (left - reach), "high": 100 * (left + reach)}

@@ -177,9 +177,10 @@ def place_effects(data: Rollout, att: RolloutATT) -> PlaceEffects:
     Its error has two parts. A place's own customers: the variance of customers' changes within place and segment,
     pooled over places, over the number of customers. Its comparison places: their mean change has an error that all
     places of a cohort share and that is correlated across segments and cohorts because the same places serve; it
-    comes from the influences of those places and so contains the shocks of places. Shocks of the place itself are
-    left to the model that pools. The small covariance between a place's own change and its earlier service as a
-    comparison is left out.
+    comes from the influences of those places and so contains the shocks of places. Shocks of the place itself are left
+    to the model that pools. Where segments of a place move apart by more than their customers explain, the first part
+    is stretched by as much, since no model below has a shock for a segment of a place. The small covariance between a
+    place's own change and its earlier service as a comparison is left out.
     """
     own, control, blocks, cohort_of = np.zeros_like(data.sizes), np.zeros_like(data.sizes), [], {}
     for place, start in enumerate(att.cohorts):
@@ -197,6 +198,7 @@ def place_effects(data: Rollout, att: RolloutATT) -> PlaceEffects:
     row = np.array([cohort_of[data.starts[u]] for u in unit]) * len(data.groups) + group
     customers = data.sizes[unit, group]
     variance = _variance_of_changes(data, att)[group] / customers
+    variance = variance * _stretch((own - control)[unit, group], variance, unit, row)
     return PlaceEffects(
         estimate=(own - control)[unit, group],
         covariance=np.diag(variance) + shared[np.ix_(row, row)],
@@ -204,6 +206,21 @@ def place_effects(data: Rollout, att: RolloutATT) -> PlaceEffects:
         group=group.astype(np.int64),
         customers=customers,
     )
+
+
+def _stretch(estimate: Floats, variance: Floats, unit: NDArray[np.int64], row: NDArray[np.int64]) -> float:
+    """Return the mean square of what places, and segments of a cohort, leave over, relative to its variance; 1 or more.
+
+    This is the heterogeneity factor of overdispersed data (McCullagh & Nelder 1989, section 4.5).
+    """
+    design = np.concatenate([np.eye(int(unit.max()) + 1)[unit], np.eye(int(row.max()) + 1)[row]], axis=1)
+    scale = 1 / np.sqrt(variance)
+    weighted = design * scale[:, None]
+    rank = np.linalg.matrix_rank(weighted)
+    if estimate.size <= rank:
+        return 1.0
+    fit = weighted @ np.linalg.lstsq(weighted, estimate * scale, rcond=None)[0]
+    return max(1.0, float(((estimate * scale - fit) ** 2).sum() / (estimate.size - rank)))
 
 
 def _change(values: Floats, months: Floats, start: float, window: tuple[int, int]) -> Floats:

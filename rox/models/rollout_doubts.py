@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from rox.core.check import Check, Grade, Verdict
 from rox.core.estimand import Estimand
 from rox.models.map_prior import Prior, prior_readings
+from rox.models.parallel_trends import headline
 from rox.models.rollout import Rollout
 from rox.models.rollout_att import RolloutATT
 from rox.numerics.grouped_pooling import GroupedPool
@@ -26,7 +29,9 @@ KEEPS_B, KEEPS_C = 1.0, 0.5
 BOUNDS = (0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-def honest_trends(data: Rollout, att: RolloutATT) -> tuple[pd.DataFrame, tuple[Check, ...]]:
+def honest_trends(
+    data: Rollout, att: RolloutATT, shares: Floats | None = None
+) -> tuple[pd.DataFrame, tuple[Check, ...]]:
     """Ask how far places may have drifted apart after the start before the effect could be nothing (ROX-L22).
 
     Months are taken together by quarters where the window allows, relative to the last quarter before the start: steps
@@ -36,12 +41,13 @@ def honest_trends(data: Rollout, att: RolloutATT) -> tuple[pd.DataFrame, tuple[C
     for one half.
 
     Returns:
-        One row per M̄ with the 90% set (``low``, ``high``) of the window's effect on all customers together, empty where
-        fewer than two blocks lie before the start; and the check.
+        One row per M̄ with the 90% set (``low``, ``high``) of the window's effect in the mix of ``shares``, empty where
+        fewer than two blocks lie before the start, which ROX-L26 says; and the check.
     """
     first, last = att.window_months
     length = next(each for each in BLOCKS if first % each == 0 and (last + 1) % each == 0)
-    event, theta, influence = att.path.labels, att.path.estimate[:, -1], att.path.influence[:, :, -1]
+    event = att.path.labels
+    theta, influence, _, _ = headline(att, shares)
     blocks, means = [], []
     for block in range(-(data.history // length), (last + 1) // length):
         inside = (event >= block * length) & (event < (block + 1) * length) & np.isfinite(theta)
@@ -51,7 +57,10 @@ def honest_trends(data: Rollout, att: RolloutATT) -> tuple[pd.DataFrame, tuple[C
     before = [block for block in blocks if block < -1]
     usable = blocks == list(range(blocks[0], blocks[-1] + 1)) if blocks else False
     if not usable or len(before) < FEWEST_BEFORE or -1 not in blocks or blocks[-1] != (last + 1) // length - 1:
-        return pd.DataFrame(columns=["low", "high"], index=pd.Index([], name="bound")), ()
+        short = Check(code="ROX-L26", verdict=Verdict.NOTE, values={"months": data.history})
+        if data.assigned != "random":
+            short = replace(short, verdict=Verdict.DEMOTE, to_grade=Grade.C)
+        return pd.DataFrame(columns=["low", "high"], index=pd.Index([], name="bound")), (short,)
     base = means[blocks.index(-1)]
     contrast = np.array([mean - base for block, mean in zip(blocks, means, strict=True) if block != -1])
     estimate = contrast @ np.where(np.isfinite(theta), theta, 0.0)
@@ -93,5 +102,6 @@ def priors_read(
     scaled = power_scaling(pooled.effects @ shares, pooled.log_prior, pooled.log_likelihood)
     moved = scaled.prior >= scaled.threshold
     values = {"prior": scaled.prior, "data": scaled.likelihood}
+    discounted = () if prior.is_default else (Check(code="ROX-B07", verdict=Verdict.NOTE),)
     sensitive = Check(code="ROX-B05", verdict=Verdict.NOTE if moved else Verdict.PASS, values=values)
-    return read.table, (*read.checks, sensitive)
+    return read.table, (*read.checks, *discounted, sensitive)

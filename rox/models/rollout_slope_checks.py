@@ -165,9 +165,9 @@ def require_strength(slope: PooledRatio, found: Stages) -> None:
 
 def design_checks(found: Stages, leads: int) -> tuple[Check, ...]:
     """Judge how places were chosen and how their money moved before the start (ROX-L01 to ROX-L07, ROX-L21)."""
-    before = checks_of_leads(found.att, leads=leads)
-    cohort, att = found.cohort, found.att
-    return (assignment_check(cohort, before), *before, dip_check(cohort, att), drift_check(cohort, att))
+    cohort, att, shares = found.cohort, found.att, found.people.shares
+    before = checks_of_leads(att, leads=leads, shares=shares)
+    return (assignment_check(cohort, before), *before, dip_check(cohort, att), drift_check(cohort, att, shares))
 
 
 def few_places_check(places: tuple[int, int], df: int) -> Check:

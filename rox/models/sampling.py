@@ -143,16 +143,22 @@ def _attempt(
     generator: np.random.Generator,
 ) -> Sampled:
     """Sample once; of more draws than asked for some are kept, and all count for R-hat and effective size."""
-    trace = nutpie.sample(
-        compiled,
-        draws=thin * draws,
-        tune=tune,
-        chains=chains,
-        cores=min(chains, os.cpu_count() or 1),
-        seed=int(generator.integers(2**31)),
-        target_accept=acceptance,
-        progress_bar=False,
-    )
+    try:
+        trace = nutpie.sample(
+            compiled,
+            draws=thin * draws,
+            tune=tune,
+            chains=chains,
+            cores=min(chains, os.cpu_count() or 1),
+            seed=int(generator.integers(2**31)),
+            target_accept=acceptance,
+            progress_bar=False,
+        )
+    except RuntimeError as cause:
+        raise FitError(
+            "The sampler could not begin, so no estimate is given.",
+            ["no starting point has a finite likelihood: look for impossible or missing counts in the data"],
+        ) from cause
     posterior = _dataset(trace.posterior)[list(names)]
     statistics: Any = arviz
     return Sampled(

@@ -13,6 +13,7 @@ from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Estimand, Question
 from rox.core.linked import Linked, month_label
+from rox.core.register import AGREEING
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.drawn import drawn_check
@@ -102,6 +103,8 @@ class StaggeredUplift:
             faults.append(f"window is {self.window}; needed: first and last month since the start, such as (6, 11)")
         if self.control not in CONTROLS:
             faults.append(f"control is {self.control!r}; needed: one of {', '.join(CONTROLS)}")
+        if not (self.prior is None or hasattr(self.prior, "mixture")):
+            faults.append("prior is no Prior; make it with rox.map_prior")
         if faults:
             raise FitError("This question cannot be asked.", faults)
 
@@ -118,6 +121,7 @@ class StaggeredUplift:
         """
         generator = np.random.default_rng(rng)
         cohort = rollout(data, initiative=self.initiative, base=self.base, history=self.history, cap=self.cap)
+        self._require_prior(self._estimand(data, cohort))
         att = rollout_att(cohort, cohort.means(cohort.ratio), window=self.window, control=self.control)
         people = population(cohort.panel, cohort.groups)
         places = place_effects(cohort, att)
@@ -155,6 +159,20 @@ class StaggeredUplift:
         cohort = rollout(data, initiative=self.initiative, base=self.base, history=self.history, cap=self.cap)
         return self._estimand(data, cohort)
 
+    def _require_prior(self, asked: Estimand) -> None:
+        """Refuse a prior of another quantity."""
+        if self.prior is None:
+            return
+        known = self.prior.estimand
+        wrong = [
+            f"{name}: the prior has {getattr(known, name)!s}, this fit {getattr(asked, name)!s}"
+            for name in (*AGREEING, "includes_exit")
+            if getattr(known, name) != getattr(asked, name)
+        ]
+        if wrong:
+            advice = "make it with rox.map_prior(…, estimand=model.estimand(data))"
+            raise FitError("This prior answers another question.", [*wrong, advice])
+
     def _evidence(
         self,
         places: PlaceEffects,
@@ -166,12 +184,12 @@ class StaggeredUplift:
         rng: np.random.Generator,
     ) -> tuple[tuple[Check, ...], dict[str, pd.DataFrame]]:
         """Run every check and make the tables."""
-        leads = checks_of_leads(att, leads=self.leads)
+        leads = checks_of_leads(att, leads=self.leads, shares=shares)
         power, few = precision(cohort, att, shares, control=self.control, size=self.placebos, rng=rng)
         comparisons = twfe_comparisons(cohort, att)
         score, score_checks = self._score(data, cohort)
         pooling = self._pooling(cohort, att, pooled, shares)
-        honest, drifting = honest_trends(cohort, att)
+        honest, drifting = honest_trends(cohort, att, shares)
         estimand = self._estimand(data, cohort)
         priors, doubts = priors_read(att, pooled, shares, estimand, prior=self.prior, sceptical_sd=self.prior_sd)
         checks = (
@@ -179,7 +197,7 @@ class StaggeredUplift:
             assignment_check(cohort, leads),
             *leads,
             dip_check(cohort, att),
-            drift_check(cohort, att),
+            drift_check(cohort, att, shares),
             *drifting,
             *few,
             forbidden_check(comparisons),

@@ -94,7 +94,8 @@ class Calibration:
 
         A grade says how strong the evidence is, not in which way it errs; so the spread between methods is part of it.
         A mean above one is set to one: an estimate that is too small here may be too large elsewhere. No grade is worth
-        more than a better one. Grades that no method reached keep what is assumed.
+        more than a better one, nor surer: where its mean lies within the better one's spread, so does its error. Grades
+        that no method reached keep what is assumed.
         """
         found = dict(ASSUMED_LAYERS)
         for grade, part in self.methods().groupby(level="grade"):
@@ -102,10 +103,11 @@ class Calibration:
             sd = float(np.sqrt((part["sd"] ** 2).mean() + means.var(ddof=0)))
             banks = int(part["banks"].sum())
             found[Grade(str(grade))] = BiasLayer(round(float(means.mean()), 2), round(sd, 2), banks)
-        highest = 1.0
+        better = BiasLayer(1.0, 0.0)
         for each in Grade:
-            highest = min(highest, found[each].mean)
-            found[each] = replace(found[each], mean=highest)
+            mean, sd = min(better.mean, found[each].mean), found[each].sd
+            sd = max(sd, better.sd) if mean > better.mean - better.sd else sd
+            found[each] = better = replace(found[each], mean=mean, sd=sd)
         return found
 
     def save(self, layers: Path, pairs: Path) -> list[Path]:

@@ -19,10 +19,15 @@ def require_fit(effects: Sequence[Effect], case: Case) -> None:
 
     Raises:
         UnitError: Units, doses or currencies that do not match, or an estimate that only describes people.
-        CaseError: The same money twice, or segments that do not match.
+        CaseError: An effect that the case does not name, the same money twice, or segments that do not match.
     """
     if not effects:
         raise CaseError(f"Case {case.name} has nothing to price.", ["give at least one effect"])
+    if stray := [effect.name for effect in effects if effect.name not in case.about.effects]:
+        raise CaseError(
+            f"Case {case.name} rests on {', '.join(case.about.effects)}.",
+            [f"{name}: not among them; add it to `effects` of the case if the case is to rest on it" for name in stray],
+        )
     if faults := [fault for effect in effects for fault in _unit_faults(effect, case)]:
         raise UnitError(f"Case {case.name} cannot price these effects.", faults)
     if faults := [

@@ -83,3 +83,27 @@ def test_faults_are_named_at_once():
         pool_cells(cells, group="place", predictors=["segment"])
     with pytest.raises(DataError, match=r"family is 'normal'(.|\n)*at least one predictor"):
         pool_cells(cells, group="segment", predictors=[], family="normal")  # type: ignore[arg-type]
+
+
+def test_each_group_has_its_own_noise():
+    """A segment twenty times as noisy: one noise for all would make its error three times too small."""
+    rng = np.random.default_rng(6)
+    rows = [
+        (name, place, treated, size, y.sum(), (y**2).sum(), y)
+        for name, size, sd in (("mass", 1000, 1.0), ("private", 100, 20.0))
+        for place in range(4)
+        for treated in (0, 1)
+        for y in [rng.normal(5, sd, size)]
+    ]
+    cells = pd.DataFrame(rows, columns=["segment", "place", "treated", "n", "outcome", "outcome^2", "y"])
+    found = pool_cells(cells.drop(columns="y"), group="segment", predictors=["treated"], strata=["place"], rng=1)
+    sd = found.summary().loc["treated", "sd"]
+    assert sd["mass"] == pytest.approx(np.sqrt(2 / 4000), rel=0.1)
+    assert 0.5 < sd["private"] / (20 * np.sqrt(2 / 400)) < 1.05
+
+
+def test_impossible_sums_are_named_at_once():
+    cells = frame().assign(outcome=1.0)
+    cells.loc[0, "outcome"], cells.loc[1, "n"] = 1e9, -1
+    with pytest.raises(DataError, match=r"n is negative in 1 cells(.|\n)*outcome exceeds n in 2 cells"):
+        pool_cells(cells, group="segment", predictors=["treated"], family="binomial")

@@ -18,7 +18,7 @@ from rox.models.map_prior import Prior
 from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_test
 from rox.models.rivals import rivals, static_twfe, twfe_comparisons
 from rox.models.rollout import Rollout, rollout
-from rox.models.rollout_att import RolloutATT, place_effects, rollout_att
+from rox.models.rollout_att import RolloutATT, _stretch, place_effects, rollout_att
 from rox.models.rollout_doubts import honest_trends
 from rox.models.rollout_outcomes import components, score_effect
 from rox.models.rollout_precision import bootstrap_p_value, permuted_effects, placebo_p_value, precision
@@ -405,7 +405,49 @@ def test_an_effect_that_stands_out_of_the_drift_keeps_its_grade() -> None:
     found = drift_check(replace(cohort, assigned="chosen"), att)
     assert found.verdict is Verdict.PASS
     assert found.values["low"] > 0
-    assert "points would be left" in found.sentence()
+    assert "turns +" in found.sentence()
+
+
+def test_checks_speak_of_the_effect_in_the_mix_that_is_reported() -> None:
+    cohort, att = measured(bank_of_places(2, effect=(0.05, 0.30)))
+    found = drift_check(cohort, att, SHARES)
+    assert found.values["effect"] == pytest.approx(100 * float(att.estimate @ SHARES))
+    assert found.values["effect"] != pytest.approx(drift_check(cohort, att).values["effect"], rel=0.05)
+    assert checks_of_leads(att, leads=6, shares=SHARES)[1].values["effect"] == pytest.approx(found.values["effect"])
+    table, _ = honest_trends(cohort, att, SHARES)
+    assert table.loc[0.0, "low"] < float(att.estimate @ SHARES) < table.loc[0.0, "high"]
+
+
+def test_too_short_a_past_to_ask_about_drift_caps_the_grade_of_chosen_places() -> None:
+    data = bank_of_places(2)
+    cohort = rollout(data, initiative=None, base=3, history=3, cap=3.0)
+    att = rollout_att(cohort, cohort.means(cohort.ratio), window=(6, 11))
+    table, (check,) = honest_trends(replace(cohort, assigned="chosen"), att)
+    assert table.empty
+    assert (check.code, check.verdict, check.to_grade) == ("ROX-L26", Verdict.DEMOTE, Grade.C)
+    assert honest_trends(cohort, att)[1][0].verdict is Verdict.NOTE
+
+
+def test_segments_that_move_apart_within_places_widen_the_errors() -> None:
+    """A shock of each segment of each place: errors grow by what it adds, and not by shocks of whole places."""
+    rng = np.random.default_rng(1)
+    unit, segment = np.repeat(np.arange(60), 4), np.tile(np.arange(4), 60)
+    variance = 0.02**2 * np.array([1.0, 2.0, 4.0, 8.0])[segment]
+    calm = 0.1 * rng.standard_normal(60)[unit] + np.sqrt(variance) * rng.standard_normal(240)
+    assert 1 <= _stretch(calm, variance, unit, segment) < 1.25
+    wild = calm + np.sqrt(3 * variance) * rng.standard_normal(240)
+    assert _stretch(wild, variance, unit, segment) == pytest.approx(4, rel=0.25)
+    assert _stretch(wild[:2], variance[:2], unit[:2], segment[:2]) == 1
+
+
+def test_a_prior_of_another_quantity_is_refused(data: Linked) -> None:
+    normal = NormalMixture.normal(0.0, 0.1)
+    other = replace(StaggeredUplift().estimand(data), unit=Unit.MONEY_PER_CUSTOMER, currency="CNY")
+    prior = Prior(mixture=normal, informative=normal, type="refit", estimand=other)
+    with pytest.raises(FitError, match=r"unit: the prior has money_per_customer, this fit ratio"):
+        StaggeredUplift(prior=prior).fit(data)
+    with pytest.raises(FitError, match="no Prior"):
+        StaggeredUplift(prior=0.1)  # type: ignore[arg-type]
 
 
 # Rivals

@@ -21,7 +21,7 @@ def case_of(**changes: object) -> Case:
     content: dict[str, object] = {
         "case": {
             "name": "small", "title": "Small", "decision": "do it", "currency": "CNY", "start": "2026-01-01",
-            "horizon": 24, "effects": ["uplift"],
+            "horizon": 24, "effects": ["uplift", "panel", "churn", "gap", "level"],
         },
         "people": {"a": said(value=1000), "b": said(value=100)},
         "balance": {"a": said(value=10_000), "b": said(value=200_000)},

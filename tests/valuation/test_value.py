@@ -286,3 +286,10 @@ def test_present_value_is_linear_in_costs(first: float, second: float) -> None:
     none = npv(a=1e-9)
     together = npv(a=first, b=second)
     assert together - none == pytest.approx((npv(a=first) - none) + (npv(a=second) - none), rel=1e-6, abs=1e-6)
+
+
+def test_an_effect_that_the_case_does_not_name_is_not_priced() -> None:
+    case = case_of()
+    other = case.model_copy(update={"about": case.about.model_copy(update={"effects": ("churn",)})})
+    with pytest.raises(CaseError, match=r"rests on churn(.|\n)*uplift: not among them"):
+        value(effect_of(), other)
