@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,17 @@ from rox.core.effect import Effect
 from rox.core.formula import Array
 from rox.core.ledger import NO_WORDS, Ledger, label
 from rox.core.returns import Return
+from rox.core.units import Unit
 from rox.valuation.decision import decide
 from rox.valuation.draws import joint_draws
-from rox.valuation.fit import require_fit, segments
+from rox.valuation.fit import column, require_fit, segments
 from rox.valuation.lines import ledger_of, told_apart
 from rox.valuation.sensitivity import tornado
 
 BLOCK = 5_000
 FAN = (0.05, 0.25, 0.50, 0.75, 0.95)
+TAILS = (0.05, 0.95)
+MONEY = ("people", "balance")
 
 
 def value(
@@ -64,7 +67,7 @@ def value(
         by_group=_by_group(priced, groups, ledger, point),
         tornado=tornado(ledger, priced, drawn),
         bridge=_bridge(case, priced, point),
-        checks=_checks(totals, point),
+        checks=(*_checks(totals, point), *_weighing(priced, case, groups)),
         grade=grade,
         decision=decide(totals, grade, case.finance.hurdle.spread.likely),
         seed=seed,
@@ -127,6 +130,25 @@ def _bridge(case: Case, effects: Sequence[Effect], point: Mapping[str, Array]) -
     steps.append(step("bridge.discounting", float((point["present"] - point["net"]).sum()), "loss"))
     steps.append(step("bridge.npv", float(point["npv"][0]), "total"))
     return pd.DataFrame(steps)
+
+
+def _weighing(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) -> Iterator[Check]:
+    """Put the mean over the case's money beside the mean over customers, which the evidence speaks of (ROX-V05)."""
+    for effect in effects:
+        if effect.estimand.unit is not Unit.RATIO or len(groups) < 2 or len(effect.groups) < 2:
+            continue
+        money = np.array(
+            [np.prod([case.of_group(table, group)[1].spread.likely for table in MONEY]) for group in groups]
+        )
+        if not money.sum() > 0:
+            continue
+        by_money = effect.draws[:, [column(effect, group) for group in groups]] @ (money / money.sum())
+        heads, weighed = (np.quantile(draws, TAILS) for draws in (effect.overall, by_money))
+        differ = (heads[0] * heads[1] > 0) != (weighed[0] * weighed[1] > 0) or heads.mean() * weighed.mean() < 0
+        numbers = {"heads": effect.overall.mean(), "heads_low": heads[0], "heads_high": heads[1]}
+        numbers |= {"money": by_money.mean(), "low": weighed[0], "high": weighed[1]}
+        values = {name: 100 * float(number) for name, number in numbers.items()}
+        yield Check(code="ROX-V05", verdict=Verdict.NOTE if differ else Verdict.PASS, values=values)
 
 
 def _checks(totals: Mapping[str, Array], point: Mapping[str, Array]) -> tuple[Check, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rox.core.case import Case
-from rox.core.check import BIAS_LAYERS, Grade
+from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.errors import CaseError, UnitError
 from rox.core.estimand import Question
 from rox.core.returns import Advice
@@ -293,3 +293,20 @@ def test_an_effect_that_the_case_does_not_name_is_not_priced() -> None:
     other = case.model_copy(update={"about": case.about.model_copy(update={"effects": ("churn",)})})
     with pytest.raises(CaseError, match=r"rests on churn(.|\n)*uplift: not among them"):
         value(effect_of(), other)
+
+
+def test_the_effect_weighed_by_money_stands_beside_that_by_customers() -> None:
+    """Segment a has a third of the money and ten elevenths of the customers."""
+
+    def weighed(poor: float, rich: float) -> Check:
+        effect = effect_of()
+        noise = 0.01 * np.random.default_rng(1).standard_normal((4000, 2))
+        money = value(replace(effect, draws=np.array([poor, rich]) + noise), case_of(), **POINT)
+        return next(check for check in money.checks if check.code == "ROX-V05")
+
+    found = weighed(0.04, 0.10)
+    assert found.verdict is Verdict.PASS
+    assert found.values["heads"] == pytest.approx(100 * (10 * 0.04 + 0.10) / 11, abs=0.1)
+    assert found.values["money"] == pytest.approx(100 * (0.04 + 2 * 0.10) / 3, abs=0.1)
+    assert weighed(0.0, 0.10).verdict is Verdict.NOTE
+    assert weighed(0.10, -0.10).verdict is Verdict.NOTE
