@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -40,7 +41,17 @@ CODES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; a reader who stops reading, such as ``head``, is no fault."""
+    code = 0
+    try:
+        code = _done(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _done(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     if options.command is None:
         _parser().print_help()
@@ -307,23 +318,27 @@ def _progress() -> Any:
 
 
 def _plan(options: argparse.Namespace) -> dict[str, Any]:
-    from rox.core.errors import RunError
+    from rox.core.errors import FitError, RunError
     from rox.core.files import write_text
     from rox.core.study import read_study
     from rox.linking.link import link
     from rox.linking.load import load
     from rox.planning import Plan, drawn_order, plan
 
-    asked = Plan(
-        initiative=options.initiative,
-        places=options.places,
-        starts=tuple(options.starts),
-        effect=options.effect,
-        score_effect=options.score_effect,
-        by_lot=options.by_lot or options.out is not None,
-        individual=options.individual,
-        replications=options.replications,
-    )
+    try:
+        asked = Plan(
+            initiative=options.initiative,
+            places=options.places,
+            starts=tuple(options.starts),
+            effect=options.effect,
+            score_effect=options.score_effect,
+            by_lot=options.by_lot or options.out is not None,
+            individual=options.individual,
+            replications=options.replications,
+        )
+    except FitError as cause:
+        _complain(cause, options)
+        raise SystemExit(2) from cause
     if options.out is not None and options.out.exists():
         raise RunError(f"{options.out} is there already.", ["an order that was drawn stays drawn; name a new file"])
     study = read_study(options.study)

@@ -102,6 +102,27 @@ def test_a_simulated_bank_passes_its_check(tmp_path: Path, capsys: pytest.Captur
     assert "nothing is overwritten" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--starts", "2026-13"], ["--effect", "nan"]])
+def test_a_plan_that_is_no_plan_is_wrong_usage(
+    bank: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", str(bank), *words, "--json"])
+    assert caught.value.code == 2
+    assert json.loads(capsys.readouterr().out)["error"]["faults"]
+
+
+def test_a_reader_who_stops_reading_is_no_fault(bank: Path) -> None:
+    command = [sys.executable, "-m", "rox", "check", str(bank), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        said = running.stderr.read()
+    assert running.returncode == 0
+    assert said == b""
+
+
 def test_it_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "rox", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("rox 0.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 
 from rox.cli import main
+from rox.core.case import EVERYONE
 from rox.core.check import BIAS_LAYERS, Grade, Verdict
 from rox.core.errors import FitError
 from rox.core.linked import Linked
 from rox.models.placebo_rollouts import ALL, MONEY, SCORE
+from rox.models.rollout import rollout
 from rox.planning import (
     DesignPlan,
     Facts,
@@ -27,6 +30,8 @@ from rox.planning import (
     plan,
 )
 from rox.planning.ladder import credit, lot_check
+from rox.planning.page import money, percent
+from rox.planning.planner import _questions
 from rox.testing import linked_from_frame
 
 START = 12 * 2022
@@ -176,6 +181,7 @@ def test_a_plan_says_what_it_could_find(planned: DesignPlan) -> None:
     assert money["per_customer"] == pytest.approx(money["in_total"] / base["customers"].sum())
     assert np.isnan(planned.power.loc[SCORE, "in_total"])
     assert row["expected"] == pytest.approx(row["power"], abs=0.2)
+    assert list(planned.power_table()["Found"]) == [percent(each) for each in planned.power["expected"]]
     assert planned.placebos.sizes == (5, 5)
     assert not planned.placebos.quiet.laid_over
     assert codes(planned)["ROX-P10"] is Verdict.PASS
@@ -234,6 +240,13 @@ def test_a_plan_without_words_looks_back_on_the_study() -> None:
     assert (left.planned, left.untreated, left.compared) == (6, 12, 6)
 
 
+def test_a_rollout_in_one_place_names_the_other_design() -> None:
+    with pytest.raises(
+        FitError, match=r"segments: 0 customers left(.|\n)*merge segments, or use rox.InterruptedSeries"
+    ):
+        rollout(panel(places=4, begun=1), initiative=None, base=3, history=12, cap=3.0)
+
+
 def test_faults_of_a_plan_come_together(quiet: Linked) -> None:
     with pytest.raises(FitError) as caught:
         Plan(starts=("2025-13", "2024-01"), effect=0, places=1, window=(5, 2), replications=2)
@@ -242,6 +255,66 @@ def test_faults_of_a_plan_come_together(quiet: Linked) -> None:
         facts_of(quiet, Plan(initiative="refti"))
     with pytest.raises(FitError, match="not enough places"):
         facts_of(quiet, Plan(places=20))
+    with pytest.raises(
+        FitError, match="2022-05, 2024-06 lie within the ledger, which ends 2024-06; name months to come"
+    ):
+        facts_of(quiet, Plan(starts=("2022-05", "2024-06", "2024-07")))
+    with pytest.raises(FitError, match="2020-01 lies within"):
+        drawn_order(quiet, Plan(starts=("2020-01",)), 1)
+    homeless = linked_from_frame(quiet.frame().assign(unit=EVERYONE))
+    with pytest.raises(FitError, match="no place; add the role `unit`"):
+        facts_of(homeless, Plan(starts=("2025-03", "2025-09")))
+
+
+def test_a_cap_that_hides_the_effect_is_refused() -> None:
+    few = panel(places=8, each=15)
+    with pytest.raises(FitError, match=r"(?s)so low a cap.*of 20.0% put in, .*beyond 0.5 times the own mean"):
+        plan(few, Plan(places=4, effect=0.2, cap=0.5, replications=20), rng=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.nan, "–"),
+        (5.8e-27, "< 0.1%"),
+        (0.0034, "0.3%"),
+        (0.012, "1%"),
+        (0.0996, "10%"),
+        (0.994, "99%"),
+        (0.996, "> 99%"),
+        (1.0, "> 99%"),
+    ],
+)
+def test_a_probability_is_never_a_certainty(value: float, text: str) -> None:
+    assert percent(value) == text
+
+
+def test_money_has_three_digits_and_the_words_of_its_language() -> None:
+    assert [money(2_900_856_129, "CNY", each) for each in ("en", "zh")] == ["CN¥2.9B", "29亿元"]
+    assert [money(54_321, "CNY", each) for each in ("en", "zh")] == ["CN¥54,300", "5.43万元"]
+    assert money(123_456, "", "en") == "123K"
+    assert money(2_346, "XAU", "en") == "XAU 2,350"
+    assert money(np.nan, "CNY", "en") == "–"
+
+
+def test_the_question_is_judged_by_the_errors_of_the_design_not_by_few_draws() -> None:
+    row = {"detectable": 0.04, "expected": 0.56, "power": 0.0}
+    (asked, _) = _questions(row, {"detectable": np.nan}, Plan(effect=0.03))
+    assert (asked.code, asked.values["power"]) == ("ROX-P19", "56%")
+    assert "found 56% of the time" in asked.sentence()
+
+
+def test_the_page_counts_one_place_as_one_and_leaves_out_curves_of_no_use(planned: DesignPlan) -> None:
+    one = replace(planned.design, sizes=(1, 9))
+    assert "1 place from 2025-03, 9 places from 2025-09; places without it" in replace(planned, design=one).text("en")
+    few, many = (
+        replace(planned, power=planned.power.assign(detectable=planned.power["seen"] * times)) for times in (0.3, 30.0)
+    )
+    assert few.places_needed == 2
+    assert "Other roll-outs" not in few.text("en")
+    assert f"about {many.places_needed:,} such" in many.text("en")
+    assert many.places_needed == pytest.approx(18_000, abs=1)
+    assert "points)" in planned.text("en").split("ROX-P16")[1].split("ROX-P17")[0]
 
 
 def test_the_lot_can_be_checked_and_keeps_its_numbers() -> None:
@@ -293,7 +366,9 @@ def test_the_command_plans_and_writes_the_order(bank: Path, tmp_path: Path, caps
 
 
 def test_a_plan_that_cannot_be_is_one_message(bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", str(bank), "--starts", "March", "--effect", "-1"]) == 4
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", str(bank), "--starts", "March", "--effect", "-1"])
+    assert caught.value.code == 2
     shown = capsys.readouterr().err
     assert "write it as 2026-03" in shown
     assert "effect is -1" in shown

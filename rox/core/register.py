@@ -255,7 +255,13 @@ def _parsed(text: str, *, where: str, path: Path | None, origin: str) -> Registe
     ]
     evaluations = _entries(Evaluation, "evaluation", content, faults)
     published = _entries(Published, "published", content, faults)
-    names = Counter(each.name for each in (*evaluations, *published))
+    names = Counter(
+        each["name"]
+        for raw in (content.get("evaluation"), content.get("published"))
+        if isinstance(raw, list)
+        for each in raw
+        if isinstance(each, dict) and isinstance(each.get("name"), str)
+    )
     faults += [
         f"{name}: the name stands for {times} findings; give each its own" for name, times in names.items() if times > 1
     ]

@@ -113,10 +113,10 @@ def _value_rules(staged: Staged, table: ir.Table) -> Iterator[Rule]:
             yield Rule(column=column.source, what=f"has a fraction; {needed} is needed", broken=flaw == Flaw.FRACTION)
         if column.required:
             yield Rule(column=column.source, what="missing", broken=value.isnull() & (flaw == Flaw.NONE))
-        yield from _range_rules(column, value)
+        yield from _range_rules(staged.name, column, value)
 
 
-def _range_rules(column: Column, value: Any) -> Iterator[Rule]:
+def _range_rules(table: str, column: Column, value: Any) -> Iterator[Rule]:
     if column.low is not None and column.high is not None:
         codes = [code for code in (*CODES_BELOW, *CODES_ABOVE) if not column.low <= code <= column.high]
         outside = ((value < column.low) | (value > column.high)) & ~value.isin(codes)
@@ -140,10 +140,12 @@ def _range_rules(column: Column, value: Any) -> Iterator[Rule]:
         yield Rule(column=column.source, what="neither 0 nor 1", broken=~value.isin([0, 1]))
     if column.name in ("weight", "planned") and column.kind == "number":
         yield Rule(column=column.source, what="not above 0", broken=value <= 0)
+    if table == "applicants" and column.name == "amount":
+        yield Rule(column=column.source, what="below 0", broken=value < 0)
 
 
 def _time_rules(staged: Staged, table: ir.Table, study: Study) -> Iterator[Rule]:
-    """What is wrong with a date: after the extract, before the opening, after the exit."""
+    """What is wrong with a date: after the extract, before the opening, after the exit, a contact before its ticket."""
     extract = study.about.extract
     last_month = month_index(extract.year, extract.month)
     for column in staged.columns:
@@ -158,6 +160,9 @@ def _time_rules(staged: Staged, table: ir.Table, study: Study) -> Iterator[Rule]
         yield Rule(
             column=staged.source("date"), what="answered after the customer's exit", broken=table.date > table[LEFT]
         )
+    if staged.name == "tickets" and "date" in staged and "contacted" in staged:
+        early = table.contacted < table.date
+        yield Rule(column=staged.source("contacted"), what="contacted before the ticket was opened", broken=early)
     if staged.name == "exits" and "date" in staged and CAME in table.columns:
         yield Rule(column=staged.source("date"), what="before the customer's opening", broken=table.date < table[CAME])
     if staged.name == "ledger" and "month" in staged:

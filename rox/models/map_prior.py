@@ -200,13 +200,15 @@ def map_prior(
     Raises:
         FitError: Scales that are not positive or a share outside 0..1; every fault in one message.
     """
-    tau_scale = sceptical_sd / 2 if tau_scale is None else tau_scale
-    scales = {"vague_sd": vague_sd, "sceptical_sd": sceptical_sd, "tau_scale": tau_scale}
+    scales = {"vague_sd": vague_sd, "sceptical_sd": sceptical_sd}
+    if tau_scale is not None:
+        scales["tau_scale"] = tau_scale
     faults = [f"{name} is {value:g}; needed: above 0" for name, value in scales.items() if not value > 0]
     if not 0 <= robust < 1:
         faults.append(f"robust is {robust:g}; needed: a share from 0 to below 1")
     if faults:
         raise FitError("No prior can be made.", faults)
+    tau_scale = sceptical_sd / 2 if tau_scale is None else tau_scale
     found = [_contribution(each, estimand, tuple(segments), tau_scale) for each in register.of_type(type)]
     used = [each for each in found if not each.reason]
     if not used:

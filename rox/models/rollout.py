@@ -151,7 +151,11 @@ def rollout(data: Linked, *, initiative: str | None, base: int, history: int, ca
     if rows.empty:
         raise FitError(
             f"No customer can be followed from before the first start of {name}, {month_label(begin)}.",
-            [f"{step.name}: {step.customers} customers left" for step in steps],
+            [f"{step.name}: {step.customers} customers left" for step in steps]
+            + [
+                "segments: needed are customers in enough places that start and in enough that start later or never; "
+                "merge segments, or use rox.InterruptedSeries where one place changed"
+            ],
         )
     return _followed(name, data, panel, rows, own, starts=usable, seen=seen, cap=cap, steps=tuple(steps))
 

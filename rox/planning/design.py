@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from rox.core.case import EVERYONE
 from rox.core.errors import FitError
 from rox.core.linked import Linked, month_index, month_label
 from rox.models.quiet_months import places_of
@@ -147,9 +148,14 @@ def design_of(data: Linked, plan: Plan) -> Design:
     """Fill in what a plan leaves open.
 
     Raises:
-        FitError: The plan does not fit the study's places or initiatives.
+        FitError: The plan does not fit the study's places or initiatives, or starts within its ledger.
     """
     names = tuple(places_of(data).index)
+    if names == (EVERYONE,):
+        raise FitError(
+            "No roll-out from place to place can be planned.",
+            ["customers have no place; add the role `unit` to the customers table"],
+        )
     name, asked = _named(data, plan), bool(plan.starts) or plan.places is not None
     first, last = data.money_months
     mine = data.starts[data.starts["initiative"].astype(str) == (name or "")]
@@ -168,7 +174,7 @@ def design_of(data: Linked, plan: Plan) -> Design:
         starts, sizes = tuple(int(start) for start in counted.index), tuple(int(size) for size in counted)
         pool = len(left) + len(usable)
     else:
-        starts = tuple(month_index(int(each[:4]), int(each[5:])) for each in plan.starts) or (last + 1,)
+        starts = _asked_starts(plan, last)
         pool = len(left)
         sizes = split(_asked_places(plan, pool, len(starts)), len(starts))
     declared = data.study.initiatives.get(str(name))
@@ -215,6 +221,19 @@ def _named(data: Linked, plan: Plan) -> str | None:
             ],
         )
     return plan.initiative or (names[0] if names else None)
+
+
+def _asked_starts(plan: Plan, last: int) -> tuple[int, ...]:
+    starts = {each: month_index(int(each[:4]), int(each[5:])) for each in plan.starts}
+    if past := [each for each, month in starts.items() if month <= last]:
+        raise FitError(
+            "A roll-out that is planned starts after the ledger.",
+            [
+                f"{', '.join(past)} lie{'s' if len(past) == 1 else ''} within the ledger, which ends "
+                f"{month_label(last)}; name months to come, or give initiative= alone to look back"
+            ],
+        )
+    return tuple(starts.values()) or (last + 1,)
 
 
 def _asked_places(plan: Plan, pool: int, starts: int) -> int:

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from babel.numbers import format_compact_decimal, format_decimal
 
 from rox.core.check import Check
 from rox.core.declared import Wording
 from rox.core.linked import month_label
 from rox.core.record import plain
-from rox.core.words import Language, say
-from rox.models.phrases import amount
+from rox.core.words import Language, catalogue, say
 from rox.models.placebo_rollouts import ALL, MONEY, SCORE, PlaceboRollouts
 from rox.planning.design import Design, Plan
 from rox.planning.ladder import Rung
@@ -26,6 +26,11 @@ WIDTH = 110
 PER_YEAR = 12
 MISSING = "–"
 WIDE = "WF"
+RARE, ONE_PERCENT, SURE = 0.001, 0.01, 0.995
+COMPACT: Mapping[Language, float] = {"en": 1e5, "zh": 1e4}
+"""Amounts from which on thousands, millions, 万 and 亿 are written as words."""
+FEWEST_PLACES = 4
+"""Places, two that start and two to compare with, below which there is no other roll-out to advise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +108,7 @@ class DesignPlan:
                 say(f"planning.curve.{row['kind']}", language, value=int(row["value"])),
                 f"{_share(row['se'])} ± {_share(row['se_mc'])}" if np.isfinite(row["se"]) else MISSING,
                 _share(row["detectable"]),
-                _percent(row["power"]),
+                percent(row["power"]),
             )
             for _, row in self.curves.iterrows()
         ]
@@ -115,17 +120,16 @@ class DesignPlan:
         yearly = PER_YEAR if self.outcome_kind != "stock" else 1
         currency = "" if self.outcome_kind == "count" else self.currency
         write = _points if points else _share
-        found = row["expected"] if points else row["power"]
         return (
             say(f"planning.group.{group}", language) if named else group,
             write(row["se"]),
             write(row["detectable"]),
-            _money(yearly * row["per_customer"], currency),
-            _money(yearly * row["in_total"], currency),
+            money(yearly * row["per_customer"], currency, language),
+            money(yearly * row["in_total"], currency, language),
             write(row["assumed"]),
-            _percent(found),
+            percent(row["expected"]),
             MISSING if not np.isfinite(row["exaggeration"]) else f"× {row['exaggeration']:.1f}",
-            _percent(row["wrong_sign"]),
+            percent(row["wrong_sign"]),
         )
 
     def text(self, language: Language = "en") -> str:
@@ -135,9 +139,10 @@ class DesignPlan:
         if not self.power.empty:
             note = say(f"planning.money.{self.outcome_kind}", language, outcome=self.outcome[language])
             parts.append(_section("power", [_laid_out(self.power_table(language)), _wrapped(note)], language))
-        if not self.curves.empty:
-            needed = self.places_needed
-            said = say("planning.curves", language, places=MISSING if needed is None else needed, pool=self.design.pool)
+        needed = self.places_needed
+        if not self.curves.empty and (needed is None or needed >= FEWEST_PLACES):
+            places = MISSING if needed is None else f"{needed:,}"
+            said = say("planning.curves", language, places=places, pool=f"{self.design.pool:,}")
             parts.append(_section("curves", [_laid_out(self.curve_table(language)), _wrapped(said)], language))
         found = [_wrapped(f"{check.code}  {check.sentence(language)}") for check in self.checks]
         parts.append(_section("findings", found, language))
@@ -146,7 +151,7 @@ class DesignPlan:
     def _heading(self, language: Language) -> str:
         facts, starts = self.design.facts, self.design.starts
         stages = say("planning.comma", language).join(
-            say("planning.stage", language, places=size, month=month_label(start))
+            say(f"planning.stage{'.one' if size == 1 else ''}", language, places=size, month=month_label(start))
             for size, start in zip(self.design.sizes, starts, strict=True)
         )
         name = self.design.initiative or say("planning.unnamed", language)
@@ -231,12 +236,29 @@ def _points(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else MISSING
 
 
-def _percent(value: float) -> str:
-    return MISSING if not np.isfinite(value) else "< 0.1%" if value < 0.001 else f"{100 * value:.2g}%"
+def percent(value: float) -> str:
+    """Write a probability in percent, never as a certainty, and with a decimal below 1%."""
+    if not np.isfinite(value):
+        return MISSING
+    if value < RARE:
+        return "< 0.1%"
+    return "> 99%" if value >= SURE else f"{100 * value:.1f}%" if value < ONE_PERCENT else f"{100 * value:.0f}%"
 
 
-def _money(value: float, currency: str) -> str:
-    return amount(float(value), currency) if np.isfinite(value) else MISSING
+def money(value: float, currency: str, language: Language) -> str:
+    """Write an amount, or a number where there is no currency, to three digits: CN¥2.9B, 29亿元."""
+    if not np.isfinite(value):
+        return MISSING
+    shown = float(f"{value:.3g}")
+    if abs(shown) < COMPACT[language]:
+        number = format_decimal(shown, "#,##0.###", locale=language)
+    else:
+        number = format_compact_decimal(shown, locale=language, fraction_digits=2)
+    if not currency:
+        return str(number)
+    key = f"currency.{currency}"
+    name = say(key, language) if key in catalogue() else f"{currency} " if language == "en" else currency
+    return say("number.amount", language, n=number, currency=name)
 
 
 def _section(name: str, lines: list[str], language: Language) -> str:

@@ -15,7 +15,7 @@ from rox.models.quiet_months import QuietCohort, quiet_cohorts, quiet_months
 from rox.planning.design import Design, Plan, design_of, place_facts
 from rox.planning.ladder import FEWEST_COMPARED, design_ladder, lot_check
 from rox.planning.order import draw_order
-from rox.planning.page import DesignPlan
+from rox.planning.page import DesignPlan, percent
 from rox.planning.power import curves_of, power_of, row_of
 
 HOPELESS = 2.0
@@ -23,7 +23,9 @@ HOPELESS = 2.0
 INFLATED = 1.5
 """Exaggeration of significant results from which it is said."""
 TAKEN = 0.9
-"""Share of the assumed effect that must be left below the cap."""
+"""Share of the assumed effect that must be left below the cap, or it is said."""
+SHOWN = 0.5
+"""Share of the assumed effect that must be left below the cap, or nothing can be planned."""
 PERCENT = 100.0
 
 
@@ -41,7 +43,8 @@ def plan(data: Linked, what: Plan | None = None, *, rng: int | np.random.Generat
 
     Raises:
         DataError: A panel without money by month.
-        FitError: A plan that does not fit the study, or no months before any initiative.
+        FitError: A plan that does not fit the study, no months before any initiative, or a cap that hides most of the
+            assumed effect.
     """
     what = what or Plan()
     generator = np.random.default_rng(rng)
@@ -110,6 +113,7 @@ def _with_placebos(
     rng: np.random.Generator,
 ) -> DesignPlan:
     power = power_of(placebos, what)
+    _check_cap(row_of(power, ALL), what)
     curves = curves_of(data, design, what, placebos, cohorts, rng)
     everybody, score = row_of(power, ALL), row_of(power, SCORE)
     se = everybody["se"]
@@ -154,14 +158,28 @@ def _page(
     )
 
 
+def _check_cap(row: Mapping[str, float], what: Plan) -> None:
+    """Refuse an outcome whose months lie beyond the cap so often that most of the assumed effect is not seen."""
+    if row["seen"] < SHOWN * what.effect:
+        raise FitError(
+            "This outcome cannot be planned with so low a cap.",
+            [
+                f"of {what.effect:.1%} put in, {row['seen']:.1%} is seen: beyond {what.cap:g} times the own mean "
+                "nothing more counts",
+                "needed: half of it or more; give Plan a higher cap or a longer base (base=12), or plan for a steadier "
+                "outcome, such as money held",
+            ],
+        )
+
+
 def _questions(row: Mapping[str, float], score: Mapping[str, float], what: Plan) -> tuple[Check, ...]:
     """Ask whether the money question can be settled (ROX-P02; ROX-P19 if perhaps), and the score question (ROX-P11)."""
-    values = {
+    values: dict[str, str | int | float] = {
         "detectable": PERCENT * row["detectable"],
         "assumed": PERCENT * what.effect,
-        "power": PERCENT * row["power"],
+        "power": percent(row["expected"]),
     }
-    doubtful, hopeless = row["power"] < POWER, row["detectable"] > HOPELESS * what.effect
+    doubtful, hopeless = row["expected"] < POWER, row["detectable"] > HOPELESS * what.effect
     money = Check(
         code="ROX-P19" if doubtful and not hopeless else "ROX-P02",
         verdict=Verdict.NOTE if doubtful or hopeless else Verdict.PASS,
@@ -175,7 +193,7 @@ def _questions(row: Mapping[str, float], score: Mapping[str, float], what: Plan)
     values = {
         "detectable": score["detectable"],
         "assumed": what.score_effect,
-        "power": PERCENT * score["expected"],
+        "power": percent(score["expected"]),
     }
     return money, Check(code="ROX-P11", verdict=Verdict.PASS if settled else Verdict.NOTE, values=values)
 
@@ -212,7 +230,7 @@ def _size(row: Mapping[str, float]) -> Check:
 
 def _exaggerated(row: Mapping[str, float]) -> Check:
     """Say how far a significant result would overstate the assumed effect (ROX-P17)."""
-    values = {"times": row["exaggeration"], "sign": PERCENT * row["wrong_sign"]}
+    values: dict[str, str | int | float] = {"times": row["exaggeration"], "sign": percent(row["wrong_sign"])}
     verdict = Verdict.NOTE if row["exaggeration"] > INFLATED else Verdict.PASS
     return Check(code="ROX-P17", verdict=verdict, values=values)
 

@@ -138,6 +138,15 @@ def test_a_file_with_many_faults_says_all_of_them_at_once(path: Path) -> None:
         assert expected in said
 
 
+def test_a_name_given_twice_is_said_beside_other_faults(path: Path) -> None:
+    said = faults(path, ('name = "bank_b"', 'name = "refit_2022"'), ('grade = "B"', 'grade = "F"'))
+    assert "has 2 faults" in said
+    assert "refit_2022: the name stands for 2 findings" in said
+    assert "evaluation refit_2022: grade:" in said
+    path.write_text("evaluation = 3\n", encoding="utf-8")
+    assert "write each as [[evaluation]]" in faults(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -118,6 +118,28 @@ def test_what_cannot_be_read(bank):
         other.records("arms")
 
 
+def test_contacts_before_the_ticket_and_negative_amounts_are_faults_with_their_rows(bank):
+    tickets, applicants = (bank.study.folder / name for name in ("tickets.csv", "funnel.csv"))
+    before = {path: path.read_bytes() for path in (tickets, applicants)}
+    opened = pd.read_csv(tickets, dtype=str)
+    row = int(opened["contacted"].first_valid_index())
+    opened.loc[row, "contacted"] = "2020-01-01"
+    opened.to_csv(tickets, index=False)
+    funnel = pd.read_csv(applicants, dtype=str)
+    funnel.loc[[3, 5], "aum_90"] = "-10"
+    funnel.to_csv(applicants, index=False)
+    study = read_study(bank.study.folder / "study.toml")
+    with pytest.raises(DataError) as caught:
+        load(study)
+    for path, content in before.items():
+        path.write_bytes(content)
+    tickets_said, applicants_said = sorted(caught.value.faults, reverse=True)
+    assert "contacted before the ticket was opened" in tickets_said
+    assert f"1 row, at row {row + 2}" in tickets_said
+    assert "aum_90 · below 0 · 2 rows, at row 5, 7" in applicants_said
+    assert load(study).counts["tickets"] == len(opened)
+
+
 def test_a_panel_replaced_by_its_frame_still_reads_the_tables(bank):
     framed = replace(bank, panel=bank.frame(), fetch=lambda table: table.copy())
     found, other = bank.fetch(bank.records("arms", months=(2,))), framed.records("arms", months=(2,))

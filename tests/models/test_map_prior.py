@@ -245,3 +245,9 @@ def test_money_is_written_with_its_currency() -> None:
     assert "CNY" in prior.text()
     said = prior_readings(500.0, 100.0, prior, sceptical_sd=1000.0, break_even=200.0).checks[1].sentence()
     assert "CNY 200" in said
+
+
+def test_a_scale_that_nobody_gave_is_not_complained_of() -> None:
+    with pytest.raises(FitError) as caught:
+        learn(sceptical_sd=0.0)
+    assert caught.value.faults == ("sceptical_sd is 0; needed: above 0",)
