@@ -22,6 +22,8 @@ from rox.models.population import population_of
 from rox.numerics.pooling import Pooled, pool
 
 NORMAL_90 = 1.6448536269514722
+NO_SPREAD = 1e-9
+"""Standard error of a share of the baseline below which there is none but that of rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ class Experiment:
             draws=pooled.draws,
             shares=people.shares,
             baseline=people.baseline,
-            grade=grade_after(Grade.A, (*checks, lot)),
+            grade=grade_after(Grade.A, (*data.checks, lot, *checks)),
             checks=(*data.checks, lot, *checks),
             specification=repr(self),
             trail=(*data.trail, *arms.steps),
@@ -147,6 +149,7 @@ class Experiment:
 
     def _pooled(self, effects: SegmentEffects, rng: np.random.Generator) -> Pooled:
         place = self.window[1]
+        _complain_of_no_spread(effects, place)
         return pool(
             effects.estimate[:, place],
             effects.widened()[:, place, :, place],
@@ -257,6 +260,32 @@ def _outcomes(arms: Arms) -> Floats:
     """Put the ratios by month, their mean over the window and the window's mean money side by side."""
     money = arms.money[:, arms.window[0] - 1 :].mean(1)
     return np.asarray(np.nan_to_num(np.column_stack([arms.ratio, arms.outcome, money])))
+
+
+def _complain_of_no_spread(effects: SegmentEffects, column: int) -> None:
+    """Refuse estimates that have no error, alone or together.
+
+    Raises:
+        FitError: Customers of an arm do not differ, or there are too few places for so many segments.
+    """
+    still = [group for group, se in zip(effects.groups, effects.se[:, column], strict=True) if not se > NO_SPREAD]
+    if still:
+        raise FitError(
+            "The effect has no error that could be estimated.",
+            [f"{each}: money moved by the same share for all customers of both arms" for each in still]
+            + ["look whether money is filled in, rounded, or the same amount for everybody"],
+        )
+    roots = np.linalg.eigvalsh(effects.covariance[:, column, :, column])
+    if not roots[0] > roots[-1] * 1e-12:
+        treated, control = effects.sizes.min(0)
+        raise FitError(
+            "The errors of the segments cannot be told apart.",
+            [
+                f"{len(effects.groups)} segments share {treated} treated and {control} control places; needed: more "
+                "places than segments",
+                "merge segments in the study",
+            ],
+        )
 
 
 def _only(found: Overall, columns: list[int]) -> Overall:

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rox.core.check import Check, Verdict
+from rox.core.check import Check, Grade, Verdict
 from rox.core.errors import FitError
 from rox.core.linked import month_label
-from rox.models.experiment_adjustment import comparable, covariates
+from rox.models.experiment_adjustment import covariates, strata
 from rox.models.experiment_fit import LEVEL, Overall, SegmentEffects
 from rox.models.experiment_rows import FEWEST, Arms, Floats
 from rox.models.phrases import p_value
@@ -26,8 +26,12 @@ FEW_PLACES, TOO_FEW_PLACES = 30, 6
 """Places in an arm below which the normal law is not trusted, and below which nothing is."""
 FEWEST_OF_A_MONTH = 20
 """Customers that a month's share needs to be compared with another's."""
+FEWEST_EXPECTED = 5.0
+"""Customers, or places, that a stratum's smallest arm was to have for it to be tested by itself."""
 LOST_STRATA = 0.05
-"""Share of customers in strata of one arm from which on it is named."""
+"""Share of customers in strata too small to be compared from which on it is named."""
+GAP_P = 0.01
+"""P-value below which one segment's difference in missing money counts by itself."""
 CAPPED_LIMIT = 0.05
 CONFLICT = 0.05
 TREND = 0.05
@@ -44,17 +48,13 @@ def lot_check(arms: Arms) -> Check:
         FitError: They differ more than one lot in a thousand would make them.
     """
     names = [arms.control, arms.treated, *arms.others]
-    unit = arms.place if arms.by_place else np.arange(len(arms.arm))
-    rows = pd.DataFrame({"unit": unit, "arm": arms.arm, "block": arms.block, "planned": arms.planned})
-    rows = rows.drop_duplicates("unit")
-    if rows["planned"].isna().any():
-        return Check(code="ROX-J02", verdict=Verdict.NOTE)
-    counts = rows.pivot_table(index="block", columns="arm", values="unit", aggfunc="count").reindex(columns=names)
-    shares = rows.pivot_table(index="block", columns="arm", values="planned", aggfunc="mean").reindex(columns=names)
+    rows = arms.lot.drop_duplicates("unit")
+    counts = pd.crosstab(rows["block"], rows["arm"]).reindex(columns=names, fill_value=0)
+    shares = _planned_shares(arms.lot, names).reindex(counts.index)
     whole = (shares.notna() & (shares > 0)).all(axis=1)
     if not whole.any():
         return Check(code="ROX-J02", verdict=Verdict.NOTE)
-    found = sample_ratio(counts[whole].fillna(0.0).to_numpy(), shares[whole].to_numpy())
+    found = sample_ratio(*_small_together(counts[whole].to_numpy(dtype=float), shares[whole].to_numpy(dtype=float)))
     values: dict[str, str | int | float] = {
         "treated": int(counts[arms.treated].sum()),
         "control": int(counts[arms.control].sum()),
@@ -67,6 +67,25 @@ def lot_check(arms: Arms) -> Check:
             [f"experiment {arms.experiment}; look for rows lost on the way, customers drawn again, or a wrong plan"],
         )
     return Check(code="ROX-J01", verdict=Verdict.PASS, values=values)
+
+
+def _planned_shares(lot: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Tabulate planned shares by stratum and arm; an arm of which none is known has the rest, or as in other strata."""
+    shares = lot.groupby(["block", "arm"])["planned"].mean().unstack("arm").reindex(columns=names)
+    rest = 1 - shares.sum(axis=1)
+    one = (shares.isna().sum(axis=1) == 1) & (rest > 0)
+    filled = shares.apply(lambda column: column.where(column.notna() | ~one, rest))
+    return filled.fillna(filled.mean())
+
+
+def _small_together(counts: Floats, shares: Floats) -> tuple[Floats, Floats]:
+    """Add up the strata that are too small for a chi-squared where the plan is the same."""
+    plan = shares / shares.sum(1, keepdims=True)
+    small = (counts.sum(1, keepdims=True) * plan).min(1) < FEWEST_EXPECTED
+    plans, which = np.unique(plan[small].round(3), axis=0, return_inverse=True)
+    summed = np.zeros(plans.shape)
+    np.add.at(summed, which.ravel(), counts[small])
+    return np.vstack([counts[~small], summed]), np.vstack([plan[~small], plans])
 
 
 def shares_check(arms: Arms) -> Check:
@@ -98,15 +117,23 @@ def balance_check(arms: Arms, table: pd.DataFrame, found: Overall) -> Check:
 
 
 def attrition_check(table: pd.DataFrame) -> Check:
-    """Ask whether one arm lost more customers' money than the other (ROX-J06)."""
+    """Ask whether one arm lost more customers' money than the other, in all or in some segment (ROX-J06)."""
     row = table.iloc[0]
-    values = {
+    values: dict[str, str | int | float] = {
         "treated": 100 * row["missing_treated"],
         "control": 100 * row["missing_control"],
         "low": 100 * float(np.nan_to_num(row["interval_low"])),
         "high": 100 * float(np.nan_to_num(row["interval_high"])),
     }
-    verdict = Verdict.DEMOTE if abs(row["gap"]) > LARGEST_GAP else Verdict.PASS
+    worst = float(row["segment_gap"])
+    sure = float(np.nan_to_num(row["segment_p"], nan=0.0)) < GAP_P
+    values |= {
+        "segment": str(row["segment"]),
+        "segment_treated": 100 * float(row["segment_treated"]),
+        "segment_control": 100 * float(row["segment_control"]),
+    }
+    lost = abs(row["gap"]) > LARGEST_GAP or (abs(worst) > LARGEST_GAP and sure)
+    verdict = Verdict.DEMOTE if lost else Verdict.PASS
     return Check(code="ROX-J06", verdict=verdict, values=values)
 
 
@@ -153,17 +180,35 @@ def segments_check(arms: Arms, min_cell: int) -> Check:
 
 
 def strata_check(arms: Arms) -> Check:
-    """Count customers in strata in which an arm has hardly anybody, so that nothing is compared there (ROX-J11)."""
+    """Count customers in strata too small to be compared by themselves (ROX-J11, ROX-J23).
+
+    Merged with strata in which the lot gave the same share they are compared fairly, if less narrowly. Where there is
+    no such stratum, a difference between strata would pass for the effect.
+
+    Raises:
+        FitError: The declared plan gave other shares to strata that would have to be read as one.
+    """
     used, side = arms.compared & arms.seen, np.asarray(arms.arm == arms.treated)
-    strata, alone = 0, 0
+    size, few, alone, apart, against = int(used.sum()), 0, 0, 0, 0
     for group in arms.groups:
         inside = used & (arms.segment == group)
-        code = arms.block[inside]
-        lone = ~np.isin(code, comparable(code, side[inside], arms.place[inside]))
-        strata, alone = strata + np.unique(code[lone]).size, alone + int(lone.sum())
-    share = alone / int(used.sum())
-    verdict = Verdict.NOTE if share > LOST_STRATA else Verdict.PASS
-    return Check(code="ROX-J11", verdict=verdict, values={"strata": strata, "p": 100 * share})
+        _, lone, other = strata(arms, inside, side)
+        few, alone = few + np.unique(arms.block[inside][lone]).size, alone + int(lone.sum())
+        apart, against = apart + int(other.sum()), against + int((other & np.isfinite(arms.planned[inside])).sum())
+    if against / size > LOST_STRATA:
+        raise FitError(
+            f"Strata of experiment {arms.experiment} cannot be compared.",
+            [
+                f"{against} of {size} customers are in strata in which an arm has hardly anybody, or a single place, "
+                "and no other stratum has the planned shares of theirs",
+                "declare fewer strata, or leave out those that are too small",
+            ],
+        )
+    if apart / size > LOST_STRATA:
+        values = {"p": 100 * apart / size}
+        return Check(code="ROX-J23", verdict=Verdict.DEMOTE, values=values, to_grade=Grade.D)
+    verdict = Verdict.NOTE if alone / size > LOST_STRATA else Verdict.PASS
+    return Check(code="ROX-J11", verdict=verdict, values={"strata": few, "p": 100 * alone / size})
 
 
 def novelty_check(effects: Overall, arms: Arms) -> Check:

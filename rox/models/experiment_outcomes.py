@@ -12,6 +12,7 @@ from rox.models.experiment_fit import LEVEL, Overall, SegmentEffects, segment_ef
 from rox.models.experiment_rows import FEWEST, FEWEST_PLACES, Arms, Bools, Floats
 from rox.numerics.arms import benjamini_hochberg
 from rox.numerics.attrition import imbens_manski, lee_bounds, mean_bounds
+from rox.numerics.experiment import p_of
 from rox.numerics.sequential import always_valid_p, confidence_sequence
 from rox.numerics.weak_instrument import Ratio, wald_ratio
 
@@ -178,17 +179,27 @@ def attrition(arms: Arms, shares: Floats) -> pd.DataFrame:
     the difference in means.
 
     Returns:
-        One row: ``missing_treated``, ``missing_control``, ``gap`` and ``p``; ``low``, ``high`` (bounds) and
+        One row: ``missing_treated``, ``missing_control``, ``gap`` and ``p``; ``segment``, the one whose gap is largest,
+        with ``segment_treated``, ``segment_control``, ``segment_gap`` and ``segment_p``; ``low``, ``high`` (bounds) and
         ``interval_low``, ``interval_high``, NaN where no money is missing.
     """
     n = len(arms.seen)
     lost = (~arms.seen).astype(float)[:, None]
-    row: dict[str, float] = {"missing_treated": 0.0, "missing_control": 0.0, "gap": 0.0, "p": np.nan}
+    row: dict[str, float | str] = {"missing_treated": 0.0, "missing_control": 0.0, "gap": 0.0, "p": np.nan}
+    row |= {"segment": arms.groups[0], "segment_treated": 0.0, "segment_control": 0.0}
+    row |= {"segment_gap": 0.0, "segment_p": np.nan}
     names = ("low", "high", "interval_low", "interval_high")
     if not lost[arms.compared].any():
         return pd.DataFrame([row | dict.fromkeys(names, np.nan)], index=pd.Index(["all"], name="group"))
-    found = segment_effects(arms, lost, adjust=False, known=np.ones(n, dtype=bool)).overall(shares)
+    inside = segment_effects(arms, lost, adjust=False, known=np.ones(n, dtype=bool))
+    found = inside.overall(shares)
+    worst = int(np.abs(inside.estimate[:, 0]).argmax())
     row |= {
+        "segment": arms.groups[worst],
+        "segment_treated": float(inside.treated[worst, 0]),
+        "segment_control": float(inside.control[worst, 0]),
+        "segment_gap": float(inside.estimate[worst, 0]),
+        "segment_p": p_of(float(inside.estimate[worst, 0]), float(inside.se[worst, 0]), float(inside.df[worst, 0])),
         "missing_treated": float(found.treated[0]),
         "missing_control": float(found.control[0]),
         "gap": float(found.estimate[0]),
@@ -245,11 +256,11 @@ def other_arms(arms: Arms, shares: Floats, *, adjust: bool) -> pd.DataFrame:
 
 
 def _members(arms: Arms, arm: str, group: str) -> int:
-    return int(((arms.arm == arm) & arms.seen & (arms.segment == group)).sum())
+    return int((arms.in_arms(arm) & (arms.arm == arm) & arms.seen & (arms.segment == group)).sum())
 
 
 def _spread(arms: Arms, arm: str, group: str) -> bool:
-    inside = (arms.arm == arm) & arms.seen & (arms.segment == group)
+    inside = arms.in_arms(arm) & (arms.arm == arm) & arms.seen & (arms.segment == group)
     return not arms.by_place or np.unique(arms.place[inside]).size >= FEWEST_PLACES
 
 

@@ -14,6 +14,7 @@ from rox.core.case import EVERYONE
 from rox.core.errors import DataError, FitError
 from rox.core.linked import Linked, Step, month_label
 from rox.core.views import money_column
+from rox.models.experiment_places import places
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,8 +28,6 @@ FEWEST_PLACES = 2
 """Places that each of the two arms needs in a segment, when places were assigned."""
 HISTORY = 12
 """Months before the lot whose money tells how a customer had been moving."""
-PER_PLACE = 1.5
-"""Customers per place from which on arms that never differ inside a place mean that places were assigned."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +47,7 @@ class Arms:
         by_place: Whether places were assigned.
         block: Shape (n,): code of what the lot was drawn within.
         planned: Shape (n,): planned share of the customer's arm, missing where not declared.
+        lot: ``unit``, ``arm``, ``block`` and ``planned`` of these customers and of those in strata without both arms.
         taken: Shape (n,): whether the customer got what was offered, missing where not known; None if not declared.
         base: Shape (n,): own mean money in the months before.
         ratio: Shape (n, m): money over the own baseline, cut at the cap; zero after leaving, missing where not known.
@@ -74,6 +74,7 @@ class Arms:
     by_place: bool
     block: Ints
     planned: Floats
+    lot: pd.DataFrame
     taken: Floats | None
     base: Floats
     ratio: Floats
@@ -108,8 +109,10 @@ class Arms:
         return self.in_arms(self.treated) & np.isin(self.segment, self.groups)
 
     def in_arms(self, arm: str) -> Bools:
-        """Shape (n,): customers of one arm and of the control arm."""
-        return np.asarray((self.arm == arm) | (self.arm == self.control))
+        """Shape (n,): customers of one arm and of the control arm, in the strata that have both."""
+        here = [np.asarray(self.arm == each) for each in (arm, self.control)]
+        both = np.intersect1d(*(self.block[each] for each in here))
+        return np.asarray((here[0] | here[1]) & np.isin(self.block, both))
 
 
 def read_arms(
@@ -156,11 +159,23 @@ def read_arms(
             [
                 *(f"{step.name}: {step.customers} customers left" for step in steps),
                 f"the lot was drawn from {month_label(int(everyone['month'].min()))} on, money is known up to "
-                f"{month_label(data.money_months[1])}; a window that ends {window[1]} months after needs them",
+                f"{month_label(data.money_months[1])}; a window that ends {window[1]} months after needs them; "
+                f"{_shorter(window[1], data.money_months[1] - int(everyone['month'].min()))}",
                 f"each customer needs money in the {base} months before",
             ],
         )
-    place, by_place = _places(everyone, rows)
+    place, by_place = places(everyone, rows, _blocks(everyone), name)
+    block, planned = _blocks(rows), _number(rows, "planned")
+    lot = pd.DataFrame({"unit": place, "arm": rows["arm"], "block": block, "planned": planned})
+    both = np.intersect1d(*(block[rows["arm"] == each] for each in (treated, control)))
+    keep = np.isin(block, both)
+    rows = _kept(steps, rows, pd.Series(keep), "strata")
+    if rows.empty:
+        raise FitError(
+            f"No stratum of experiment {name} has customers of both arms.",
+            [f"{np.unique(block).size} strata have {treated} or {control} alone", "declare fewer strata"],
+        )
+    place, block, planned = place[keep], block[keep], planned[keep]
     made = _laid_out(rows, base=base, last=window[1], cap=cap)
     groups, small = _comparable(
         made, rows, place if by_place else None, (treated, control), max(FEWEST, data.study.about.min_cell)
@@ -183,8 +198,9 @@ def read_arms(
         segment=rows["segment"].to_numpy(dtype=object),
         place=place,
         by_place=by_place,
-        block=_blocks(rows),
-        planned=_number(rows, "planned"),
+        block=block,
+        planned=planned,
+        lot=lot,
         taken=_number(rows, "taken") if "taken" in rows else None,
         base=rows["base"].to_numpy(dtype=float),
         groups=groups,
@@ -193,6 +209,11 @@ def read_arms(
         **made,
         **_answers(rows, window[1]),
     )
+
+
+def _shorter(asked: int, known: int) -> str:
+    """Say what to do about a window, given the most months after a lot in which money is known."""
+    return f"ask for window=(1, {min(known, asked)}), or wait" if known >= 1 else "wait for later months of money"
 
 
 def _of_one_experiment(rows: pd.DataFrame, asked: str | None) -> tuple[pd.DataFrame, str]:
@@ -223,22 +244,25 @@ def _named_arms(
     rows: pd.DataFrame, name: str, treated: str | None, control: str | None
 ) -> tuple[str, str, tuple[str, ...]]:
     arms = sorted(rows["arm"].unique())
-    faults = []
+    unclear = f"The arms of experiment {name} are not clear."
     if len(arms) < 2:
-        faults.append(f"there is only the arm {', '.join(arms)}; a comparison needs customers that the lot passed over")
+        only = f"there is only the arm {', '.join(arms)}; a comparison needs customers that the lot passed over"
+        raise FitError(unclear, [only])
+    faults = []
     for role, asked in (("treated", treated), ("control", control)):
         if asked is not None and asked not in arms:
             faults.append(f"{role} is {asked!r}; the arms are {', '.join(arms)}")
     if control is None and CONTROL not in arms:
-        faults.append(f"no arm is called {CONTROL!r}; name it: control={arms[0]!r}, or another of {', '.join(arms)}")
+        first = next(arm for arm in arms if arm != treated)
+        faults.append(f"no arm is called {CONTROL!r}; name it: control={first!r}, or another of {', '.join(arms)}")
+    rest = [arm for arm in arms if arm != (control or (CONTROL if CONTROL in arms else arms[0]))]
     control = control or CONTROL
-    rest = [arm for arm in arms if arm != control]
     if treated is None and len(rest) > 1:
         faults.append(f"there are several arms; name one: treated={rest[0]!r}, or another of {', '.join(rest)}")
     if treated is not None and treated == control:
         faults.append("treated and control are the same arm")
     if faults:
-        raise FitError(f"The arms of experiment {name} are not clear.", faults)
+        raise FitError(unclear, faults)
     chosen = treated or rest[0]
     return chosen, control, tuple(arm for arm in rest if arm != chosen)
 
@@ -301,17 +325,6 @@ def _comparable(
         else:
             small[str(name)] = fewest
     return tuple(groups), small
-
-
-def _places(everyone: pd.DataFrame, rows: pd.DataFrame) -> tuple[Ints, bool]:
-    """Number the places if the lot chose places: then no two customers of a place are in different arms."""
-    customers = rows["customer"].to_numpy(dtype=np.int64)
-    if everyone["unit"].isna().any():
-        return customers, False
-    arms = everyone.groupby("unit")["arm"].nunique()
-    if (arms > 1).any() or len(everyone) < PER_PLACE * len(arms):
-        return customers, False
-    return np.unique(rows["unit"].astype(str).to_numpy(), return_inverse=True)[1].astype(np.int64), True
 
 
 def _blocks(rows: pd.DataFrame) -> Ints:

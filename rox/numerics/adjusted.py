@@ -3,8 +3,9 @@
 Estimand: the mean over all rows of (outcome if assigned to treatment - outcome if not). Each arm is regressed on the
 covariates by itself and both regressions are read at the mean of all rows (Lin 2013, Annals of Applied Statistics 7).
 The covariates need not be right for the estimate to be right; they must not be anything assignment could move. Errors
-are HC2 where rows were assigned, CR2 (Bell & McCaffrey 2002) where whole clusters were, which without covariates are
-Welch's and the ratio estimator's. n = rows, c = cells or clusters, k = outcomes, p = covariates.
+are HC2 where rows were assigned, CR2 (Bell & McCaffrey 2002) where whole clusters were, widened where clusters of
+unequal size that move as one make that too small; without covariates HC2 is Welch's, and CR2 for clusters of equal size
+that of their means. n = rows, c = cells or clusters, k = outcomes, p = covariates.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Adjusted:
     covariance: Floats
     """(k, k)."""
     df: Floats
-    """(k,) of Satterthwaite over the arms, from rows less coefficients, or clusters less one."""
+    """(k,) of Satterthwaite over the arms, from rows less coefficients, or those of Bell & McCaffrey (2002)."""
     treated: Floats
     """(k,) mean if all had been assigned to treatment."""
     control: Floats
@@ -231,12 +232,39 @@ def _clustered(arm: Bools, zz: Floats, zy: Floats) -> Adjusted:
         inner = half @ zz[member] @ half
         own, turn = np.linalg.eigh(inner)
         scale = np.where(own < 1 - 1e-9, 1 / np.sqrt(np.maximum(1 - own, 1e-12)), 0.0)
-        score = turn @ (scale[:, :, None] * (turn.transpose(0, 2, 1) @ (half @ gap)))
-        influence[member] = sign * np.einsum("p,cpk->ck", centre @ half, score)
+        adjust = half @ (turn * scale[:, None, :]) @ turn.transpose(0, 2, 1) @ half
+        weight = adjust @ centre
+        wider, df = _as_one(zz[member], bread, weight, centre)
+        influence[member] = sign * wider * np.einsum("cp,cpk->ck", weight, gap)
         values.append(centre @ beta)
         spread.append((influence[member] ** 2).sum(0))
-        parts.append(int(member.sum()) - 1)
+        parts.append(df)
     return _result(values, spread, parts, influence, (int(arm.sum()), int((~arm).sum())))
+
+
+def _as_one(zz: Floats, bread: Floats, weight: Floats, centre: Floats) -> tuple[float, float]:
+    """Return what widens an arm's CR2 error, and its degrees of freedom (Bell & McCaffrey 2002), from sums of clusters.
+
+    The variance is a sum of squares of linear forms of the outcome, whose first two moments give the degrees. They are
+    taken where rows are independent, for which CR2 is unbiased, and where rows of a cluster move as one, for which it
+    is too small if clusters differ in size: there the error is widened to what it should be, and the fewer degrees are
+    kept.
+
+    Args:
+        zz: (c, p + 1, p + 1) of the arm's clusters.
+        bread: (p + 1, p + 1) inverse of their sum.
+        weight: (c, p + 1): a cluster's part of the estimate's error is weight' z' (y - fit).
+        centre: (p + 1,) where the regression is read.
+    """
+    pull = np.einsum("cpq,cq->cp", zz, weight)
+    rows = np.diag(np.einsum("cp,cp->c", weight, pull)) - pull @ bread @ pull.T
+    whole = np.diag(np.einsum("cp,cp->c", zz[:, 0, :], weight)) - zz[:, 0, :] @ bread @ pull.T
+    found = []
+    for moment in (rows, whole.T @ whole):
+        square = float((moment**2).sum())
+        found.append(float(np.trace(moment)) ** 2 / square if square > 0 else 1.0)
+    true, expected = float(((zz[:, 0, :] @ bread @ centre) ** 2).sum()), float((whole**2).sum())
+    return float(np.sqrt(max(true / expected, 1.0))) if expected > 0 else 1.0, max(min(found), 1.0)
 
 
 def _result(

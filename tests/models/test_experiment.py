@@ -12,12 +12,14 @@ import pytest
 
 import rox.models.experiment
 from rox.core.census import DEFECTS, Census
-from rox.core.check import Grade, Verdict
+from rox.core.check import Check, Grade, Verdict
 from rox.core.errors import DataError, FitError
 from rox.core.linked import Linked
 from rox.core.views import money_column
 from rox.linking.views import FrameViews
 from rox.models.experiment import Experiment
+from rox.models.experiment_checks import attrition_check, lot_check
+from rox.models.experiment_places import together
 from rox.models.experiment_rows import read_arms
 from rox.testing import linked_from_frame
 from tests.models.conftest import check
@@ -325,8 +327,9 @@ def test_the_month_of_the_lot_may_differ_and_late_ones_are_left_out():
     effect = Experiment().fit(experiment(customers=900, late=2), rng=1)
     (window,) = [step for step in effect.trail if step.name == "window"]
     assert 200 < window.lost < 400
-    with pytest.raises(FitError, match="to the end of the window"):
+    with pytest.raises(FitError, match=r"(?s)to the end of the window.*ask for window=\(1, 13\), or wait"):
         Experiment(window=(1, 20)).fit(experiment())
+    assert len(Experiment(window=(1, 13)).fit(experiment(), rng=1).groups) == 2
 
 
 def test_nothing_after_the_lot_is_a_covariate():
@@ -362,6 +365,140 @@ def test_small_segments_are_left_out_and_said():
     assert "rare" in check(effect, "ROX-J10").sentence()
 
 
+def with_lot(data: Linked, treated: np.ndarray, growth: np.ndarray, **columns: object) -> Linked:
+    """Draw the arms anew, and let money of some customers grow whatever their arm."""
+    panel = data.panel.copy()
+    after = panel["month"] > LOT
+    panel.loc[after, "outcome"] *= 1 + growth[panel.loc[after, "customer"]]
+    rows = data.views.records_by_name["arms"].assign(arm=np.where(treated, "call", "control"), **columns)
+    return held(panel, rows)
+
+
+def test_small_strata_are_merged_with_those_of_their_own_share():
+    """Strata of six with one or five treated, which grow apart: read as one they would show growth as an effect."""
+    rng = np.random.default_rng(3)
+    who = np.arange(1800)
+    many = who // 6 % 2 == 1
+    place = rng.permuted(np.tile(np.arange(6), (300, 1)), axis=1).ravel()
+    treated = place < np.where(many, 5, 1)
+    data = experiment(customers=1800, planned=None, effect=0.0)
+    stratum = pd.Series(who // 6).astype(str)
+    for planned in ({}, {"planned": np.where(many == treated, 5 / 6, 1 / 6)}):
+        found = Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.5 * many, stratum=stratum, **planned), rng=1)
+        row = found.tables["rivals"].loc["adjusted"]
+        assert abs(row["estimate"]) < 0.06
+        assert check(found, "ROX-J11").verdict is Verdict.NOTE
+        assert found.grade is Grade.A
+
+
+def test_strata_that_no_other_resembles_are_not_compared_at_grade_a():
+    who = np.arange(600)
+    odd = who < 60
+    treated = np.where(odd, who != 0, who % 2 == 0)
+    data = experiment(customers=600, planned=None)
+    lot = {"stratum": np.where(odd, "b", "a")}
+    found = Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.5 * odd, **lot), rng=1)
+    assert check(found, "ROX-J23").verdict is Verdict.DEMOTE
+    assert found.grade is Grade.D
+    planned = np.where(odd, np.where(treated, 0.98, 0.02), 0.5)
+    with pytest.raises(FitError, match="no other stratum has the planned shares"):
+        Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.5 * odd, planned=planned, **lot))
+
+
+def test_a_stratum_without_an_arm_is_left_out_or_refused():
+    who = np.arange(900)
+    lost = who >= 700
+    treated = lost | (who % 2 == 0)
+    data = experiment(customers=900, planned=None)
+    lot = {"stratum": np.where(lost, "b", "a")}
+    found = Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.5 * lost, **lot), rng=1)
+    (step,) = [each for each in found.trail if each.name == "strata"]
+    assert 150 < step.lost <= 200
+    row = found.tables["rivals"].loc["adjusted"]
+    plain = Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.0 * lost, **lot), rng=1).tables["rivals"]
+    for name in ("estimate", "se"):
+        assert row[name] == pytest.approx(plain.loc["adjusted", name], rel=1e-9)
+    with pytest.raises(FitError, match="ROX-J01"):
+        Experiment(window=(1, 6)).fit(with_lot(data, treated, 0.5 * lost, planned=0.5, **lot))
+    with pytest.raises(FitError, match="No stratum"):
+        Experiment().fit(with_lot(data, treated, 0.0 * lost, stratum=np.where(treated, "x", "y")))
+
+
+def test_planned_shares_that_are_partly_unknown_still_tell():
+    data = experiment(planned=None)
+    treated = np.random.default_rng(7).random(600) < 0.6
+    planned = np.where(np.arange(600) == 0, np.nan, 0.5)
+    with pytest.raises(FitError, match="ROX-J01"):
+        Experiment().fit(with_lot(data, treated, np.zeros(600), planned=planned))
+
+
+def test_many_small_strata_of_an_honest_lot_have_the_planned_sizes():
+    """One in twenty treated, strata of three: by themselves their chi-squared would refuse every third lot."""
+    ask = {"experiment": None, "treated": None, "control": None, "window": (1, 6), "base": 3, "cap": 3.0}
+    arms = read_arms(experiment(customers=200), **ask)
+    who = np.arange(1500)
+    for seed in range(20):
+        treated = np.random.default_rng(seed).random(1500) < 0.05
+        lot = pd.DataFrame({"unit": who, "arm": np.where(treated, "call", "control"), "block": who // 3})
+        lot["planned"] = np.where(treated, 0.05, 0.95)
+        assert lot_check(dataclasses.replace(arms, lot=lot)).verdict is Verdict.PASS
+
+
+def test_customers_at_a_wrong_place_do_not_hide_that_places_were_drawn():
+    data = experiment(by_place=20, shock=0.05, customers=600)
+    arm = data.views.records_by_name["arms"].set_index("customer")["arm"]
+    other = next(place for place in range(20) if arm[place] != arm[0])
+    for unit, fault in ((f"P{other:02d}", "1 customers of 1 places"), (None, "1 customers have no place")):
+        panel = data.panel.assign(unit=data.panel["unit"].where(data.panel["customer"] != 0, unit))
+        with pytest.raises(DataError, match=fault):
+            Experiment().fit(dataclasses.replace(data, panel=panel))
+
+
+def test_customers_drawn_one_by_one_do_not_pass_for_places():
+    """The law of the statistic holds for places of few customers and lots of few treated."""
+    rng = np.random.default_rng(5)
+    for units, size, share in ((40, 30, 0.5), (300, 3, 0.05), (200, 2, 0.5)):
+        n = units * size
+        unit, block = pd.Series(np.arange(n) // size), np.arange(n) // (n // 2)
+        p = [together(unit, pd.Series(rng.permutation(np.arange(n) < share * n)), block) for _ in range(60)]
+        assert min(p) > 1e-4
+        assert 0.35 < np.mean(p) < 0.65
+
+
+def test_money_lost_in_one_arm_of_one_segment_and_the_other_of_another():
+    data = experiment(customers=1200)
+    arm = data.views.records_by_name["arms"]["arm"].to_numpy() == "call"
+    gold = data.panel.drop_duplicates("customer").set_index("customer")["segment"].reindex(range(1200)) == "gold"
+    often = np.where(gold, 0.5, 1 / 12)  # so that the weighted gap is nought: gold are few and each counts as one
+    silent = (gold.to_numpy() == arm) & (np.random.default_rng(7).random(1200) < often)
+    late = data.panel["month"] > LOT + 6
+    panel = data.panel[~(silent[data.panel["customer"]] & late)]
+    panel = panel.assign(exit_month=panel["exit_month"].where(~silent[panel["customer"]]))
+    found = Experiment().fit(dataclasses.replace(data, panel=panel), rng=1)
+    row = found.tables["attrition"].iloc[0]
+    assert row["segment"] == "gold"
+    assert row["segment_gap"] > 0.3
+    evened = found.tables["attrition"].assign(gap=0.0)
+    assert attrition_check(evened).verdict is Verdict.DEMOTE
+    assert attrition_check(evened.assign(segment_p=0.2)).verdict is Verdict.PASS
+    assert "gold" in check(found, "ROX-J06").sentence()
+
+
+def test_doubts_about_the_data_cost_a_grade():
+    data = experiment(customers=400)
+    doubt = Check(code="ROX-J08", verdict=Verdict.DEMOTE, values={"treated": 1, "control": 1})
+    assert Experiment().fit(dataclasses.replace(data, checks=(*data.checks, doubt)), rng=1).grade is Grade.B
+
+
+def test_money_that_does_not_move_is_refused_in_words():
+    data = experiment(customers=300)
+    for money in (100.0, 100.0 + 10 * (data.panel["month"] > LOT)):
+        panel = data.panel.assign(outcome=money, exit_month=np.nan, voluntary=False)
+        panel = panel[panel["customer"].isin(panel.loc[panel["month"] == START + MONTHS - 1, "customer"])]
+        with pytest.raises(FitError, match="no error that could be estimated"):
+            Experiment().fit(dataclasses.replace(data, panel=panel))
+
+
 def test_questions_that_cannot_be_asked():
     with pytest.raises(FitError, match=r"(?s)cap is 0.*window is"):
         Experiment(cap=0, window=(0, 3))
@@ -377,6 +514,14 @@ def test_questions_that_cannot_be_asked():
         Experiment().fit(held(data.panel, rows.assign(arm=rows["arm"] + "s")))
     with pytest.raises(FitError, match="No segment"):
         Experiment().fit(experiment(customers=50))
+    with pytest.raises(FitError, match="there is only the arm") as caught:
+        Experiment(control="none").fit(held(data.panel, rows.assign(arm="call")))
+    assert len(caught.value.faults) == 1
+    three = held(data.panel, rows.assign(arm=np.array(list("abc"))[np.arange(len(rows)) % 3]))
+    with pytest.raises(FitError, match=r"(?s)control='a'.*treated='b'"):
+        Experiment().fit(three)
+    with pytest.raises(FitError, match="control='b'"):
+        Experiment(treated="a").fit(three)
 
 
 def test_sentences_and_record_hold_together(tmp_path):

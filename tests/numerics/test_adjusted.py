@@ -111,25 +111,34 @@ def clustered(seed=5, clusters=16, covariates=True):
 
 
 def cr2(y, arm, x, label):
-    """Bell & McCaffrey (2002) with every matrix written out."""
+    """Bell & McCaffrey (2002) with every matrix written out, and as wide as clusters that move as one need."""
     centred = np.zeros((y.size, 0)) if x is None else x - x.mean(0)
     design = np.column_stack([np.ones(y.size), arm, centred, arm[:, None] * centred])
     bread = np.linalg.inv(design.T @ design)
-    gap = y - design @ (bread @ design.T @ y)
-    scores = []
-    for each in np.unique(label):
-        z = design[label == each]
-        adjust = fractional_matrix_power(np.eye(len(z)) - z @ bread @ z.T, -0.5).real
-        scores.append(bread @ z.T @ adjust @ gap[label == each])
-    return (bread @ design.T @ y)[1], np.sqrt((np.array(scores)[:, 1] ** 2).sum())
+    maker = np.eye(y.size) - design @ bread @ design.T
+    as_one = (label[:, None] == label).astype(float)
+    variance, df = 0.0, []
+    for side in (arm == 1, arm == 0):
+        forms = []
+        for each in np.unique(label[side]):
+            z = design[label == each]
+            adjust = fractional_matrix_power(np.eye(len(z)) - z @ bread @ z.T, -0.5).real
+            forms.append(maker[:, label == each] @ adjust @ z @ bread[:, 1])
+        forms = np.array(forms)
+        pull = np.where(side, design @ bread[:, 1], 0.0)
+        moments_of = [forms @ forms.T, forms @ as_one @ forms.T]
+        wider = max(1.0, (pull @ as_one @ pull) / np.trace(moments_of[1]))
+        variance += wider * ((forms @ y) ** 2).sum()
+        df.append((wider * ((forms @ y) ** 2).sum(), min(np.trace(m) ** 2 / (m**2).sum() for m in moments_of)))
+    return (bread @ design.T @ y)[1], np.sqrt(variance), variance**2 / sum(v**2 / k for v, k in df)
 
 
 @pytest.mark.parametrize("covariates", [True, False])
 def test_clusters_as_cr2_written_out(covariates):
     y, arm, x, label = clustered(covariates=covariates)
     found = adjusted_effect(y, arm, x, cluster=label)
-    estimate, se = cr2(y, arm, x, label)
-    np.testing.assert_allclose([found.estimate[0], found.se[0]], [estimate, se], rtol=1e-9)
+    estimate, se, df = cr2(y, arm, x, label)
+    np.testing.assert_allclose([found.estimate[0], found.se[0], found.df[0]], [estimate, se, df], rtol=1e-8)
     z = np.column_stack([np.ones(y.size), *([] if x is None else x.T)])
     zz = np.array([z[label == g].T @ z[label == g] for g in np.unique(label)])
     zy = np.array([z[label == g].T @ y[label == g] for g in np.unique(label)])
@@ -161,6 +170,23 @@ def test_intervals_of_few_clusters_cover():
         naive.append(abs(fit.estimate[0]) < 1.645 * adjusted_effect(y, place[label]).se[0])
     assert np.mean(covered) > 0.85
     assert np.mean(naive) < 0.6
+
+
+@pytest.mark.parametrize("blocks", [3, 6, 10])
+def test_intervals_of_places_drawn_in_blocks_cover(blocks):
+    """Two places of unequal size in each arm and block: the blocks take degrees of freedom from the places."""
+    rng = np.random.default_rng(blocks)
+    covered, df = [], []
+    for _ in range(400):
+        size = rng.integers(3, 30, 4 * blocks)
+        label, block = np.repeat(np.arange(size.size), size), np.arange(size.size) // 4
+        arm = np.concatenate([rng.permutation([0, 0, 1, 1]) for _ in range(blocks)])
+        y = rng.normal(size=size.size)[label] + 0.5 * rng.normal(size=label.size)
+        fit = adjusted_effect(y, arm[label], dummies(block)[label], cluster=label)
+        covered.append(abs(fit.estimate[0]) < stats.t.ppf(0.95, fit.df[0]) * fit.se[0])
+        df.append(fit.df[0])
+    assert np.mean(df) < 2 * blocks
+    assert np.mean(covered) > 0.87
 
 
 def test_faults_are_said():
