@@ -20,6 +20,7 @@ from rox.core.words import say
 from rox.models.answers import stands_beside_answers
 from rox.models.closed_loop_cases import Cases, read_cases
 from rox.models.closed_loop_checks import (
+    STRONG,
     WEAK,
     balance_table,
     capacity_checks,
@@ -28,11 +29,13 @@ from rox.models.closed_loop_checks import (
     hold_out_checks,
     missing_hold_out,
     naive_check,
+    weak_capacity,
     weights_checks,
 )
 from rox.models.closed_loop_designs import (
     FEWEST_PLACES,
     LEAST_ARM,
+    LEAST_HELD,
     ByContact,
     BySegment,
     Capacity,
@@ -46,7 +49,7 @@ from rox.models.closed_loop_designs import (
     still_there,
 )
 from rox.models.closed_loop_outcomes import Rebounds, outcomes_table, path_table, rebounds
-from rox.models.closed_loop_rivals import negative_table, rivals
+from rox.models.closed_loop_rivals import headline_of, negative_table, pooling_table, rivals
 from rox.models.evidence import FEWEST_CUSTOMERS
 from rox.numerics.pooling import pool
 from rox.numerics.weak_instrument import ratio_draws
@@ -89,7 +92,8 @@ class ClosedLoop:
       eligibility held equal (Lin 2013). A contact whenever it comes, late or at a later ticket, belongs to the loop, so
       that dividing by all contacts leaves no path besides them. Grade A.
     - ``capacity``: places called more in months in which they had time, seen from the tickets of other customers. One
-      effect for all segments, per customer contacted in time because there was time. Grade B.
+      effect for all segments, per customer contacted in time because there was time. Grade B, with a first-stage F of
+      23 or more; weaker capacity stands beside another design, with the set of Anderson & Rubin.
     - ``weights``: contacted in time less not, everything recorded at eligibility held equal by regression and
       propensity (Robins, Rotnitzky & Zhao 1994). Grade C, and D unless it finds no effect on money before eligibility
       where it would have found one. Those who leave in the days in which a contact counts are in neither group.
@@ -163,12 +167,13 @@ class ClosedLoop:
         shares, baseline = self._people(sample, _contacts(sample, lot))
         min_cell = data.study.about.min_cell
         again = rebounds(data, sample, horizon=self.horizon, min_cell=min_cell)
-        headline = (float((found.draws @ shares).mean()), float((found.draws @ shares).std(ddof=1)))
+        headline = headline_of(found.draws @ shares, design)
         scale = 1.0 if self.per == "contacted" or contact is None else contact.share
         checks = (
             *data.checks,
             *found.checks,
             *cases_checks(cases, left_out, min_cell=min_cell, need=self._need(data)),
+            *(() if design == "capacity" else weak_capacity(capacity)),
             *naive_check(contact, headline[0], scale),
             *(() if again is None else again.checks),
             *(() if cases.has_hold_out else (missing_hold_out(),)),
@@ -176,7 +181,9 @@ class ClosedLoop:
         )
         tables = {
             "rivals": rivals(sample, lot, contact, capacity, design=design, headline=headline, per=self.per),
-            "pooling": _pooling(sample, found, shares, min_cell),
+            "pooling": pooling_table(
+                sample, found.estimate, found.covariance, found.shrinkage, found.draws, shares, min_cell
+            ),
             "balance": balance_table(sample),
             "negative_control": negative_table(sample, lot=design == "hold_out", min_cell=min_cell),
         }
@@ -211,10 +218,8 @@ class ClosedLoop:
                 continue
             if design == "capacity":
                 pushed = by_capacity(sample)
-                if pushed is None or pushed.f < WEAK or pushed.ratio.robust_set.kind != "interval":
-                    seen = (
-                        "does not vary" if pushed is None else f"moves contacts with F = {pushed.f:.1f}, below {WEAK:g}"
-                    )
+                if pushed is None or pushed.f < STRONG or pushed.ratio.robust_set.kind != "interval":
+                    seen = _too_weak(pushed)
                     why.append(f"capacity: the capacity of places {seen}; {_WHY[design]}")
                     continue
             return design, sample, left_out
@@ -227,7 +232,8 @@ class ClosedLoop:
         sizes = rows.groupby("segment")["customer"].size()
         ones = rows[rows[side] == 1].groupby("segment").size().reindex(sizes.index).fillna(0)
         zeros = rows[rows[side] == 0].groupby("segment").size().reindex(sizes.index).fillna(0)
-        usable = (np.minimum(ones, zeros) >= LEAST_ARM) & (sizes >= self._need(data))
+        least = LEAST_HELD if design == "hold_out" else LEAST_ARM
+        usable = (np.minimum(ones, zeros) >= least) & (sizes >= self._need(data))
         usable &= cases.people["customers"].reindex(sizes.index).fillna(0) > 0
         left_out = {str(name): int(n) for name, n in sizes[~usable].items()}
         if not usable.any() or (self.per == "contacted" and not (rows["ever"] == 1).any()):
@@ -264,7 +270,12 @@ class ClosedLoop:
         if contact is None:
             raise FitError("The effect of calling cannot be told from these tickets.", [f"weights: {_WHY['weights']}"])
         past_contact = by_contact(sample, outcome="growth", facts=sample.facts_before_growth)
-        return self._pooled(sample, weighted, weights_checks(sample, contact, past_contact, self.horizon), rng)
+        return self._pooled(
+            sample,
+            weighted,
+            weights_checks(sample, contact, past_contact, self.horizon, min_cell=data.study.about.min_cell),
+            rng,
+        )
 
     def _pooled(self, sample: Sample, found: BySegment, checks: tuple[Check, ...], rng: np.random.Generator) -> _Found:
         strength = found.contacts**2 / np.where(found.covariance[:, 1, 1] > 0, found.covariance[:, 1, 1], np.inf)
@@ -274,7 +285,7 @@ class ClosedLoop:
                 "Some segments were contacted too rarely to divide by it.",
                 ["ask per='eligible', or merge segments in the study"],
             )
-        estimate, variance = found.per(self.per)
+        estimate, variance = found.per(self.per)[0], found.widened(self.per)
         if estimate.size == 1:
             draws = estimate + np.sqrt(variance) * rng.standard_normal((self.draws, 1))
             shrinkage = np.zeros(1)
@@ -339,10 +350,17 @@ class ClosedLoop:
 
 
 _WHY = {
-    "hold_out": f"needs a segment with {LEAST_ARM} customers held out by lot (hold_out = 1), and {LEAST_ARM} not",
+    "hold_out": f"needs a segment with {LEAST_HELD} customers held out by lot (hold_out = 1), and {LEAST_HELD} not",
     "capacity": f"needs places ({FEWEST_PLACES} or more) and months in which they contacted more or fewer customers",
     "weights": f"needs a segment with {LEAST_ARM} customers contacted in time, and {LEAST_ARM} not",
 }
+
+
+def _too_weak(pushed: Capacity | None) -> str:
+    """Say why capacity is no headline: below 23 a ratio's usual errors fail, and below 4 it means nothing."""
+    if pushed is None:
+        return "does not vary"
+    return f"moves contacts with F = {pushed.f:.1f}, below {WEAK if pushed.f < WEAK else STRONG:g}"
 
 
 def _line(sample: Sample) -> Floats:
@@ -363,25 +381,6 @@ def _contacts(sample: Sample, lot: BySegment | None) -> Floats:
     size = len(sample.groups)
     total = np.bincount(sample.group, weights=weight, minlength=size)
     return np.asarray(np.bincount(sample.group, weights=weight * d, minlength=size) / total)
-
-
-def _pooling(sample: Sample, found: _Found, shares: Floats, min_cell: int) -> pd.DataFrame:
-    """Tabulate raw and pooled estimates by segment and for all; small segments are not shown."""
-    draws = np.column_stack([found.draws, found.draws @ shares])
-    sizes = np.bincount(sample.group, minlength=shares.size).astype(float)
-    table = pd.DataFrame(
-        {
-            "raw": np.append(found.estimate, found.estimate @ shares),
-            "se": np.sqrt(np.append(np.diag(found.covariance), shares @ found.covariance @ shares)),
-            "pooled": draws.mean(0),
-            "sd": draws.std(0, ddof=1),
-            "shrinkage": np.append(found.shrinkage, np.nan),
-            "customers": np.append(sizes, sizes.sum()),
-        },
-        index=pd.Index([*sample.groups, "all"], name="group"),
-    )
-    table.loc[table["customers"] < min_cell, :] = np.nan
-    return table
 
 
 def _counts(sample: Sample, min_cell: int) -> dict[str, int]:

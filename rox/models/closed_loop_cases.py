@@ -46,7 +46,7 @@ class Cases:
         people: Eligible customers of the last twelve months by segment: ``customers``, ``money``, ``exit_hazard``.
         year: First and last month of these.
         capped: Share of outcomes that were cut.
-        unknown: Customers whose outcome is missing although they had not left, by ``held``.
+        unknown: Customers whose outcome is missing although they had not left, by ``segment`` and ``held``.
         steps: What was kept and lost.
     """
 
@@ -107,7 +107,7 @@ def read_cases(data: Linked, *, horizon: int, within: int, cap: float, base: int
     rows = _with_outcomes(rows, horizon=horizon, cap=cap, own=own)
     rows = _with_contacts(rows, eligible, horizon=horizon, within=within)
     known = rows["ratio"].notna()
-    unknown = rows.assign(unknown=~known).groupby("held", dropna=False)["unknown"].agg(["sum", "size"])
+    unknown = rows.assign(unknown=~known).groupby(["segment", "held"], dropna=False)["unknown"].agg(["sum", "size"])
     capped = float((rows.loc[known, "raw"] > cap).mean()) if known.any() else 0.0
     rows = _kept(steps, rows, known, "known").sort_values("customer", kind="stable").reset_index(drop=True)
     if rows.empty:

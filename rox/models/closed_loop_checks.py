@@ -24,6 +24,8 @@ UNLIKE = 0.001
 """Chance below which arms drawn by lot differ too much in what was recorded before."""
 APART = 0.02
 """Largest difference between arms in the share of customers whose outcome is unknown."""
+SEGMENT_P = 0.01
+"""Chance below which the unknown outcomes of one segment differ between arms."""
 CAPPED_LIMIT = 0.05
 STRONG, WEAK = 23.0, 4.0
 """First-stage F above which usual errors hold, and below which a ratio means nothing (Montiel Olea & Pflueger 2013)."""
@@ -90,11 +92,30 @@ def balance_table(sample: Sample) -> pd.DataFrame:
 
 
 def attrition_check(cases: Cases) -> Check:
-    """Compare how often the outcome is unknown in the two arms (ROX-H06)."""
+    """Compare how often the outcome is unknown in the two arms, over all and by segment (ROX-H06).
+
+    A gap of one segment, which gaps of others may hide, counts where it is large and Fisher's exact test finds it; the
+    shares said are then those of the segment with the largest one.
+    """
     table = cases.unknown
-    arm, share = table.index.to_numpy(dtype=float), (table["sum"] / table["size"]).to_numpy(dtype=float)
-    loop, held = (float(np.sum(share[arm == each])) for each in (0, 1))
-    return demoted_to(Grade.B, "ROX-H06", abs(loop - held) > APART, {"loop": 100 * loop, "held": 100 * held})
+    sums = {arm: table[table.index.get_level_values("held") == arm].droplevel("held") for arm in (0.0, 1.0)}
+    loop, held = (float(each["sum"].sum() / max(each["size"].sum(), 1)) for each in (sums[0.0], sums[1.0]))
+    fails = abs(loop - held) > APART
+    if fails:
+        return demoted_to(Grade.B, "ROX-H06", True, {"loop": 100 * loop, "held": 100 * held})
+    both = sums[0.0].join(sums[1.0], lsuffix="_loop", rsuffix="_held", how="inner")
+    by_arm = [both[f"sum_{arm}"] / both[f"size_{arm}"] for arm in ("loop", "held")]
+    apart = np.abs((by_arm[0] - by_arm[1]).to_numpy(dtype=float))
+    for place in np.flatnonzero(apart > APART):
+        missing = both[["sum_loop", "sum_held"]].to_numpy()[place]
+        known = both[["size_loop", "size_held"]].to_numpy()[place] - missing
+        if stats.fisher_exact([missing, known])[1] >= SEGMENT_P:
+            apart[place] = 0.0
+    if apart.size and apart.max() > APART:
+        worst = int(apart.argmax())
+        loop, held = (float(each.iloc[worst]) for each in by_arm)
+        fails = True
+    return demoted_to(Grade.B, "ROX-H06", fails, {"loop": 100 * loop, "held": 100 * held})
 
 
 def cases_checks(cases: Cases, left_out: Mapping[str, int], *, min_cell: int, need: int) -> tuple[Check, ...]:
@@ -129,13 +150,21 @@ def missing_hold_out() -> Check:
     return Check(code="ROX-P03", verdict=Verdict.NOTE, values={"x": PREFERRED_SHARE})
 
 
+def weak_capacity(found: Capacity | None) -> tuple[Check, ...]:
+    """Say that capacity pushed too weakly to be more than a rival, whose set holds all the same (ROX-H11)."""
+    if found is None or not WEAK <= found.f < STRONG or found.ratio.robust_set.kind != "interval":
+        return ()
+    bounds = found.ratio.robust_set
+    values: Values = {"f": found.f, "low": 100 * bounds.low, "high": 100 * bounds.high, "places": found.places}
+    return (Check(code="ROX-H11", verdict=Verdict.NOTE, values=values),)
+
+
 def capacity_checks(found: Capacity, past: Capacity | None, horizon: int) -> tuple[Check, ...]:
     """Say how strongly capacity pushed (ROX-H11), what is assumed of it (ROX-H12), and try it on the past (ROX-H13)."""
     ratio = found.ratio
     values: Values = {"f": found.f, "low": 100 * ratio.robust_set.low, "high": 100 * ratio.robust_set.high}
-    verdict = Verdict.PASS if found.f >= STRONG else Verdict.NOTE
     checks = [
-        Check(code="ROX-H11", verdict=verdict, values={**values, "places": found.places}),
+        Check(code="ROX-H11", verdict=Verdict.PASS, values={**values, "places": found.places}),
         Check(code="ROX-H12", verdict=Verdict.NOTE),
     ]
     if past is None or past.f < WEAK:
@@ -157,10 +186,13 @@ def negative_check(gap: float, error: float, effect: float, horizon: int, *, gra
     return demoted_to(grade, "ROX-H13", fails, {**values, "effect": 100 * effect})
 
 
-def weights_checks(sample: Sample, found: ByContact, past: ByContact | None, horizon: int) -> tuple[Check, ...]:
+def weights_checks(
+    sample: Sample, found: ByContact, past: ByContact | None, horizon: int, *, min_cell: int
+) -> tuple[Check, ...]:
     """Say what weights rest on: facts alone (ROX-H16), overlap (ROX-H17), no effect on the past (ROX-H13), exits."""
     early = int((~sample.here & (sample.column("held") != 1)).sum())
-    checks = [Check(code="ROX-H15", verdict=Verdict.NOTE if early else Verdict.PASS, values={"customers": early})]
+    left: Values = {"customers": early if early >= min_cell else f"<{min_cell}"}
+    checks = [Check(code="ROX-H15", verdict=Verdict.NOTE if early else Verdict.PASS, values=left)]
     checks.append(Check(code="ROX-H16", verdict=Verdict.NOTE, values={"facts": len(sample.cases.names)}))
     if found.overlap is not None:
         fails = found.overlap.extreme > THIN

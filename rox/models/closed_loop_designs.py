@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from rox.models.closed_loop_cases import Cases
 from rox.numerics.doubly_robust import doubly_robust_att
@@ -21,6 +22,8 @@ Per = Literal["contacted", "eligible"]
 
 LEAST_ARM = 10
 """Customers a segment needs on either side of a comparison."""
+LEAST_HELD = 30
+"""Customers a segment needs on either side of a lot, whose errors are believed."""
 ROWS_PER_FACT = 10
 """Customers of the smaller side per fact that is adjusted for."""
 FEWEST_PLACES = 6
@@ -38,6 +41,8 @@ class Arms:
     """(k,)."""
     influence: Floats
     """(n, k); the sum approximates the error."""
+    df: Floats
+    """(k,) degrees of freedom of the errors (Welch)."""
 
     @property
     def covariance(self) -> Floats:
@@ -61,7 +66,7 @@ def arms(outcomes: Floats, treated: Bools, facts: Floats, weights: Floats) -> Ar
     allowed = int(min(treated.sum(), (~treated).sum()) // ROWS_PER_FACT)
     x = facts[:, :allowed] if allowed else facts[:, :0]
     x = x - w @ x
-    means, influences, slopes = [], [], []
+    means, influences, slopes, dfs = [], [], [], []
     for arm in (treated, ~treated):
         design = np.column_stack([np.ones(arm.sum()), x[arm]])
         bread = np.linalg.pinv((design * w[arm, None]).T @ design, rcond=1e-10, hermitian=True)
@@ -73,8 +78,19 @@ def arms(outcomes: Floats, treated: Bools, facts: Floats, weights: Floats) -> Ar
         means.append(beta[0])
         influences.append(influence)
         slopes.append(beta[1:])
+        dfs.append(max(float(w[arm].sum() ** 2 / (w[arm] ** 2).sum()) - design.shape[1], 1.0))
     moved = w[:, None] * (x @ (slopes[0] - slopes[1]))
-    return Arms(estimate=np.asarray(means[0] - means[1]), influence=influences[0] - influences[1] + moved)
+    return Arms(
+        estimate=np.asarray(means[0] - means[1]),
+        influence=influences[0] - influences[1] + moved,
+        df=_welch([(each**2).sum(0) for each in influences], dfs),
+    )
+
+
+def _welch(variances: Sequence[Floats], dfs: Sequence[float]) -> Floats:
+    """Return the degrees of freedom of a sum of variances (Welch 1947), shape (k,)."""
+    parts, whole = sum(each**2 / df for each, df in zip(variances, dfs, strict=True)), np.sum(variances, axis=0) ** 2
+    return np.asarray(np.where(parts > 0, whole / np.where(parts > 0, parts, 1.0), sum(dfs)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,6 +177,13 @@ class BySegment:
     """(s,) contacted customers per eligible one."""
     covariance: Floats
     """(s, 2, 2) of both."""
+    df: Floats
+    """(s,) degrees of freedom of the errors."""
+
+    def widened(self, per: Per) -> Floats:
+        """Return variances (s,) whose normal 90% intervals are as wide as those of Student's t."""
+        factor = special.stdtrit(self.df, 0.95) / NORMAL_90
+        return np.asarray(self.per(per)[1] * factor**2)
 
     def per(self, per: Per) -> tuple[Floats, Floats]:
         """Return estimates (s,) and variances (s,) per contacted or per eligible customer."""
@@ -195,6 +218,7 @@ def by_lot(sample: Sample, *, contact: str = "ever", outcome: str = "ratio", adj
         estimate=np.array([each.estimate[0] for each in found]),
         contacts=np.array([each.estimate[1] for each in found]),
         covariance=np.array([each.covariance for each in found]),
+        df=np.array([each.df[0] for each in found]),
     )
 
 
@@ -205,7 +229,7 @@ def by_weights(sample: Sample) -> BySegment:
         ValueError: A segment in which the facts tell the two apart; its name is said.
     """
     contacted, y = sample.column("contacted"), sample.column("ratio")
-    estimates, shares, covariances = [], [], []
+    estimates, shares, covariances, dfs = [], [], [], []
     for each, name in enumerate(sample.groups):
         rows = sample.loop & (sample.group == each)
         d, w = contacted[rows] == 1, sample.mass[rows]
@@ -219,8 +243,12 @@ def by_weights(sample: Sample) -> BySegment:
         estimates.append(share * value)
         shares.append(share)
         covariances.append(error.T @ error)
+        dfs.append(max(float(min(d.sum(), (~d).sum()) - facts.shape[1] - 1), 1.0))
     return BySegment(
-        estimate=np.array(estimates), contacts=np.array(shares), covariance=np.array(covariances, dtype=float)
+        estimate=np.array(estimates),
+        contacts=np.array(shares),
+        covariance=np.array(covariances, dtype=float),
+        df=np.array(dfs),
     )
 
 
@@ -363,13 +391,8 @@ def by_contact(sample: Sample, *, outcome: str = "ratio", facts: Floats | None =
         overlap = overlap_effect(y, d.astype(float), x, weights=w)
     except ValueError:
         aipw = overlap = None
-    return ByContact(
-        naive=_pair(naive),
-        regression=_pair(adjusted),
-        aipw=aipw,
-        overlap=overlap,
-        share=float(w @ d / w.sum()),
-    )
+    share = float(w @ d / w.sum())
+    return ByContact(naive=_pair(naive), regression=_pair(adjusted), aipw=aipw, overlap=overlap, share=share)
 
 
 def _pair(found: Arms) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rox.core.check import Check, Verdict
 from rox.core.linked import Linked
 from rox.models.closed_loop_cases import DETRACTOR, PATH
-from rox.models.closed_loop_designs import LEAST_ARM, Sample, by_lot
+from rox.models.closed_loop_designs import LEAST_ARM, LEAST_HELD, Sample, by_lot
 from rox.numerics.rebound import Rebound, rebound
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ def compared(
     """
     known = np.isfinite(sample.column(name)) & np.isfinite(sample.column("held"))
     held = sample.column("held") == 1
-    least = max(LEAST_ARM, min_cell)
+    least = max(LEAST_HELD, min_cell)
     enough = [
         i
         for i in range(len(sample.groups))
@@ -79,7 +79,7 @@ def compared(
         here=sample.here[kept],
     )
     found = by_lot(part, outcome=name, adjusted=adjusted)
-    value, variance = found.per("eligible")
+    value, variance = found.per("eligible")[0], found.widened("eligible")
     whole, error = float(part.shares @ value), float(np.sqrt(part.shares**2 @ variance))
     if not part.shares @ found.contacts > 0:
         return whole, error, np.nan, np.nan, float(kept.sum())

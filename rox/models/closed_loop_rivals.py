@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from rox.models.closed_loop_checks import NORMAL_90, WEAK
@@ -18,6 +19,43 @@ from rox.models.closed_loop_designs import (
     by_lot,
 )
 from rox.models.closed_loop_outcomes import compared
+
+Floats = NDArray[np.float64]
+
+
+def headline_of(draws: Floats, design: str) -> tuple[float, float]:
+    """Return a middle and a spread: of ratios, which have no mean, those that quantiles tell."""
+    if design == "capacity":
+        low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
+        return float(middle), float(high - low) / (2 * NORMAL_90)
+    return float(draws.mean()), float(draws.std(ddof=1))
+
+
+def pooling_table(
+    sample: Sample,
+    estimate: Floats,
+    covariance: Floats,
+    shrinkage: Floats,
+    draws: Floats,
+    shares: Floats,
+    min_cell: int,
+) -> pd.DataFrame:
+    """Tabulate raw and pooled estimates by segment and for all; small segments are not shown."""
+    every = np.column_stack([draws, draws @ shares])
+    sizes = np.bincount(sample.group, minlength=shares.size).astype(float)
+    table = pd.DataFrame(
+        {
+            "raw": np.append(estimate, estimate @ shares),
+            "se": np.sqrt(np.append(np.diag(covariance), shares @ covariance @ shares)),
+            "pooled": every.mean(0),
+            "sd": every.std(0, ddof=1),
+            "shrinkage": np.append(shrinkage, np.nan),
+            "customers": np.append(sizes, sizes.sum()),
+        },
+        index=pd.Index([*sample.groups, "all"], name="group"),
+    )
+    table.loc[table["customers"] < min_cell, :] = np.nan
+    return table
 
 
 def rivals(
@@ -64,7 +102,7 @@ def _by_lot(sample: Sample, lot: BySegment, per: Per) -> dict[str, tuple[float, 
     if per == "eligible":
         found = {}
         for name, each in (("hold_out", lot), ("hold_out_unadjusted", plain)):
-            value, variance = each.per("eligible")
+            value, variance = each.per("eligible")[0], each.widened("eligible")
             found[name] = _normal(float(sample.shares @ value), float(np.sqrt(sample.shares**2 @ variance)))
         return found
     found = {}

@@ -74,7 +74,7 @@ def _planned_shares(lot: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     shares = lot.groupby(["block", "arm"])["planned"].mean().unstack("arm").reindex(columns=names)
     rest = 1 - shares.sum(axis=1)
     one = (shares.isna().sum(axis=1) == 1) & (rest > 0)
-    filled = shares.apply(lambda column: column.where(column.notna() | ~one, rest))
+    filled = pd.DataFrame({name: shares[name].where(shares[name].notna() | ~one, rest) for name in names})
     return filled.fillna(filled.mean())
 
 

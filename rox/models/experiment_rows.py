@@ -167,7 +167,7 @@ def read_arms(
     place, by_place = places(everyone, rows, _blocks(everyone), name)
     block, planned = _blocks(rows), _number(rows, "planned")
     lot = pd.DataFrame({"unit": place, "arm": rows["arm"], "block": block, "planned": planned})
-    both = np.intersect1d(*(block[rows["arm"] == each] for each in (treated, control)))
+    both = np.intersect1d(block[rows["arm"] == treated], block[rows["arm"] == control])
     keep = np.isin(block, both)
     rows = _kept(steps, rows, pd.Series(keep), "strata")
     if rows.empty:

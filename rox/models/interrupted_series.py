@@ -16,7 +16,14 @@ from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.linked import Linked, month_index, month_label
 from rox.models.one_place import PlaceSeries, estimand, everyone, notes, place_series
-from rox.numerics.interrupted import FEWEST_AFTER, FEWEST_BEFORE, Interrupted, interrupted, structural_forecast
+from rox.numerics.interrupted import (
+    FEWEST_AFTER,
+    FEWEST_BEFORE,
+    Forecast,
+    Interrupted,
+    interrupted,
+    structural_forecast,
+)
 
 Floats = NDArray[np.float64]
 NORMAL_90 = float(stats.norm.isf(0.05))
@@ -24,6 +31,8 @@ LEVEL = 0.10
 TWO_YEARS, ONE_YEAR = 24, 12
 SUPPOSED = 6
 """Months before the start in which nothing may be found."""
+DIGITS = 10
+"""Decimals of the series that a search for variances sees, so that the unit of money cannot turn it."""
 MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
@@ -39,9 +48,10 @@ class InterruptedSeries:
     assumes that the series would have gone on along its trend and season: that nothing else happened. Nobody can see
     that in the series, so somebody has to say it: ``events``.
 
-    Segmented regression with a change of level and of slope; errors are the wider of those for first-order
-    autocorrelation and those of Newey & West. A forecast with a wandering level stands beside it, and where the two
-    differ by more than chance the reader is told.
+    Segmented regression with a change of level and of slope; errors are the widest of those for first-order
+    autocorrelation (corrected for what a short series hides of it), those of Newey & West, and those of a forecast with
+    a wandering level. The forecast stands beside it, and where the two differ by more than chance the reader is told.
+    Where the series is a random walk even these are too narrow: 90% intervals held 81% in simulation.
 
     The design is grade C at best, and D unless two years come before the start, no other event is listed, nothing is
     found in the months before the start, and the forecast agrees.
@@ -120,13 +130,17 @@ class InterruptedSeries:
             )
         outcome = self._series(series)
         fit = self._regression(series, outcome)
-        checks, tables = self._evidence(series, outcome, fit)
+        forecast = self._forecast(series, outcome)
+        wider = max(1.0, forecast.se / fit.mean_effect(*self.window)[1])
+        checks, tables = self._evidence(series, outcome, fit, forecast, wider)
         checks = (*data.checks, *checks, *notes(data, series))
         df = max(outcome.size - len(fit.names), 3)
         wide = np.sqrt(df / generator.chisquare(df, self.draws))[:, None]
-        apart = generator.multivariate_normal(np.zeros(len(fit.names)), fit.covariance, self.draws, method="eigh")
+        roots, basis = np.linalg.eigh(fit.covariance)
+        half = (basis * np.sqrt(np.maximum(roots, 0))) @ basis.T
+        apart = generator.standard_normal((self.draws, len(roots))) @ half
         shown = fit.design[: self.window[1] + 1]
-        path = (fit.coefficients + wide * apart) @ shown.T
+        path = (fit.coefficients + wider * wide * apart) @ shown.T
         people = everyone(series)
         return Effect(
             name="uplift",
@@ -170,7 +184,7 @@ class InterruptedSeries:
         begin = series.before if before is None else before
         control = self._promoted(series)[: outcome.size]
         found = []
-        for errors in ("ar1", "hac"):
+        for errors in ("ar1_corrected", "hac"):
             try:
                 found.append(
                     interrupted(
@@ -195,19 +209,23 @@ class InterruptedSeries:
         marked = {month_index(int(label[:4]), int(label[5:])) for label in self.promotions}
         return np.array([float(int(month) in marked) for month in series.months])
 
-    def _evidence(
-        self, series: PlaceSeries, outcome: Floats, fit: Interrupted
-    ) -> tuple[tuple[Check, ...], dict[str, pd.DataFrame]]:
+    def _forecast(self, series: PlaceSeries, outcome: Floats) -> Forecast:
+        """Forecast the months after the start with a wandering level."""
         promoted = self._promoted(series)
         try:
-            forecast = structural_forecast(
-                outcome,
+            return structural_forecast(
+                np.round(outcome, DIGITS),
                 before=series.before,
                 controls=promoted if 0 < promoted[: series.before].sum() < series.before else None,
                 after=self.window,
             )
         except ValueError as cause:
             raise FitError("The series cannot be forecast.", [str(cause)]) from cause
+
+    def _evidence(
+        self, series: PlaceSeries, outcome: Floats, fit: Interrupted, forecast: Forecast, wider: float
+    ) -> tuple[tuple[Check, ...], dict[str, pd.DataFrame]]:
+        promoted = self._promoted(series)
         mean, se = fit.mean_effect(*self.window)
         apart = abs(mean - forecast.mean) > stats.norm.isf(LEVEL / 2) * forecast.se
         versus: dict[str, str | int | float] = {
@@ -233,7 +251,7 @@ class InterruptedSeries:
                 {"estimate": [mean, forecast.mean], "se": [se, forecast.se]},
                 index=pd.Index(["segmented", "forecast"], name="method"),
             ),
-            "event_study": _event_study(fit, self.window[1]),
+            "event_study": _event_study(fit, self.window[1], wider),
             "series": pd.DataFrame(
                 {"month": [month_label(int(month)) for month in series.months], "ratio": outcome, "promotion": promoted}
             ),
@@ -274,9 +292,9 @@ def _later(series: PlaceSeries) -> list[Check]:
     return [Check(code="ROX-L41", verdict=Verdict.NOTE, values={"places": later})] if later else []
 
 
-def _event_study(fit: Interrupted, last: int) -> pd.DataFrame:
+def _event_study(fit: Interrupted, last: int, wider: float) -> pd.DataFrame:
     design = fit.design[: last + 1]
-    se = np.sqrt(np.einsum("mi,ij,mj->m", design, fit.covariance, design))
+    se = wider * np.sqrt(np.einsum("mi,ij,mj->m", design, fit.covariance, design))
     effect = fit.effect[: last + 1]
     return pd.DataFrame(
         {

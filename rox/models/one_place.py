@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 COLUMNS = ("customer", "month", "unit", "weight", "outcome", "exit_month", "voluntary")
 CAPPED_LIMIT = 0.05
+MOST_FOLLOWED = 20_000
+"""Customers whose ratios tell how much one differs from another."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +39,7 @@ class PlaceSeries:
         sizes: Shape (u,): customers.
         ratio: Shape (u, t): mean of outcome over the customer's own mean in the base months, cut at the cap; zero after
             leaving and in months without a row.
+        spread: Shape (t, t): covariance of one customer's ratios around the mean of the place.
         capped: Share of customer-months that were cut.
         small: Places left out because they have too few customers to be shown.
         early: Places left out because they started before there were enough months to compare with.
@@ -51,6 +54,7 @@ class PlaceSeries:
     months: Floats
     sizes: Floats
     ratio: Floats
+    spread: Floats
     capped: float
     small: int
     early: int
@@ -130,7 +134,7 @@ def place_series(
             [f"{step.name}: {step.customers} customers left" for step in steps],
         )
     months = np.arange(opening if frozen == "start" else opening + base, last + 1)
-    units, sizes_kept, ratio, capped = _averaged(rows, months, (seen[1] - base, seen[1]), cap)
+    units, sizes_kept, ratio, spread, capped = _averaged(rows, months, (seen[1] - base, seen[1]), cap)
     return PlaceSeries(
         initiative=name,
         assigned=data.study.initiatives[name].assigned if name in data.study.initiatives else "unknown",
@@ -139,6 +143,7 @@ def place_series(
         months=months.astype(float),
         sizes=sizes_kept,
         ratio=ratio,
+        spread=spread,
         capped=capped,
         small=int(len(sizes) - len(enough)),
         early=len(early),
@@ -207,8 +212,8 @@ def _cohort(panel: pd.DataFrame, early: set[str], seen: tuple[int, int], base: i
 
 def _averaged(
     rows: pd.DataFrame, months: NDArray[np.int64], baseline: tuple[int, int], cap: float
-) -> tuple[NDArray[np.str_], Floats, Floats, float]:
-    """Average customers' ratios: names of places, their customers, (u, t) means, and the share that was cut."""
+) -> tuple[NDArray[np.str_], Floats, Floats, Floats, float]:
+    """Average customers' ratios: places, their customers, (u, t) means, (t, t) covariance within, share cut."""
     recent = rows[(rows["month"] >= baseline[0]) & (rows["month"] < baseline[1])]
     own = recent.groupby("customer")["outcome"].mean()
     people = rows.drop_duplicates("customer")
@@ -217,8 +222,28 @@ def _averaged(
     raw = inside["outcome"].to_numpy(dtype=float) / own.reindex(inside["customer"]).to_numpy(dtype=float)
     cell = np.searchsorted(units, inside["unit"].to_numpy(dtype=str)) * months.size
     cell = cell + inside["month"].to_numpy(dtype=np.int64) - months[0]
-    total = np.bincount(cell, weights=np.minimum(raw, cap), minlength=units.size * months.size)
-    return units, sizes.astype(float), total.reshape(units.size, -1) / sizes[:, None], float((raw > cap).mean())
+    held = np.minimum(raw, cap)
+    total = np.bincount(cell, weights=held, minlength=units.size * months.size)
+    mean = total.reshape(units.size, -1) / sizes[:, None]
+    place = np.searchsorted(units, people["unit"].to_numpy(dtype=str))
+    order = np.argsort(people["customer"].to_numpy())
+    who = order[np.searchsorted(people["customer"].to_numpy(), inside["customer"].to_numpy(), sorter=order)]
+    at = inside["month"].to_numpy(dtype=np.int64) - months[0]
+    spread = _within(who, at, held, place, mean)
+    return units, sizes.astype(float), mean, spread, float((raw > cap).mean())
+
+
+def _within(
+    who: NDArray[np.intp], at: NDArray[np.int64], held: Floats, place: NDArray[np.intp], mean: Floats
+) -> Floats:
+    """Return the covariance of customers' ratios around their places' means, shape (t, t); of some if they are many."""
+    stride = -(-place.size // MOST_FOLLOWED)
+    some = who % stride == 0
+    own = place[::stride]
+    ratio = np.zeros((own.size, mean.shape[1]))
+    ratio[who[some] // stride, at[some]] = held[some]
+    apart = ratio - mean[own]
+    return np.asarray(apart.T @ apart / max(own.size - np.unique(own).size / stride, 1))
 
 
 def _named(data: Linked, asked: str | None) -> str:

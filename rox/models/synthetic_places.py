@@ -28,6 +28,7 @@ class Comparison:
         sizes: Shape (u,): weights of started places.
         window: First and last month since the start that are averaged.
         method: How the comparison is weighted.
+        spread: Shape (t, t): covariance of one customer's outcomes around the mean of the place; by default nothing.
     """
 
     outcome: Floats
@@ -35,6 +36,7 @@ class Comparison:
     sizes: Floats
     window: tuple[int, int]
     method: Method
+    spread: Floats | None = None
 
     def cohorts(self) -> list[int]:
         """Return the starts that are seen through the window and have enough places to compare with."""
@@ -132,7 +134,9 @@ def _one_start(question: Comparison, start: int) -> tuple[Floats, Floats]:
 def placebos(question: Comparison, *, size: int, rng: np.random.Generator) -> Sequence[Answer]:
     """Answer the same question where nothing happened: starts are dealt to places that had not started.
 
-    One started place takes every place without start in turn; several take ``size`` random deals.
+    One started place takes every place without start in turn; several take ``size`` random deals. Where those who
+    stand in have more customers together than those who started, the luck of customers that they lack is added to them:
+    covariance ``spread`` · (1/customers started − 1/customers standing in).
 
     Raises:
         FitError: Too few places without start to stand in.
@@ -154,8 +158,24 @@ def placebos(question: Comparison, *, size: int, rng: np.random.Generator) -> Se
     for deal in deals:
         begun = np.full(pool.size, np.inf)
         begun[np.searchsorted(pool, deal)] = treated
-        answers.append(compare(replace(clean, starts=begun)))
+        outcome = clean.outcome + _luck(question, begun, clean.sizes, rng)
+        answers.append(compare(replace(clean, outcome=outcome, starts=begun)))
     return answers
+
+
+def _luck(question: Comparison, begun: Floats, sizes: Floats, rng: np.random.Generator) -> Floats:
+    """Draw what customers' luck adds where fewer started than stand in, one path for all places of a start."""
+    added = np.zeros((begun.size, question.outcome.shape[1]))
+    if question.spread is None:
+        return added
+    roots, basis = np.linalg.eigh(question.spread)
+    half = (basis * np.sqrt(np.maximum(roots, 0))) @ basis.T
+    for start in question.cohorts():
+        mine = begun == start
+        lacking = 1 / question.sizes[question.starts == start].sum() - 1 / sizes[mine].sum()
+        if lacking > 0:
+            added[mine] = np.sqrt(lacking) * (half @ rng.standard_normal(len(roots)))
+    return added
 
 
 def earlier(question: Comparison, months: int) -> Comparison:

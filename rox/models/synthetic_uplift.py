@@ -52,9 +52,10 @@ class SyntheticUplift:
     that a place does not affect another.
 
     One place is compared by synthetic control (Abadie, Diamond & Hainmueller 2010), several by synthetic difference in
-    differences (Arkhangelsky et al. 2021). The spread of the draws is that of the same estimate where nothing
-    happened: at places without a start, dealt the same starts. Where these are too few for that and six or more places
-    started it comes from a jackknife over places, and the estimate cannot be tried where nothing happened: grade C.
+    differences (Arkhangelsky et al. 2021). The spread of the draws is that of the same estimate where nothing happened:
+    at places without a start, dealt the same starts, with the luck of fewer customers added where these have more.
+    Where these are too few for that and six or more places started it comes from a jackknife over places, and the
+    estimate cannot be tried where nothing happened: grade C.
 
     The design is grade B. Fewer than six started places, an estimate that hangs on one donor, or one found before
     anything began, lower it. A synthetic place that does not follow the started one before the start is refused.
@@ -149,6 +150,7 @@ class SyntheticUplift:
             sizes=series.sizes,
             window=self.window,
             method=method if self.method == "auto" else self.method,
+            spread=series.spread,
         )
 
     def _noise(

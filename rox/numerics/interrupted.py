@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike
 
 from rox.numerics.arrays import Floats, choice, complain, freeze, vector
 
-ERRORS = ("ar1", "hac", "ols")
+ERRORS = ("ar1", "ar1_corrected", "hac", "ols")
+GRID = np.linspace(0.0, 0.99, 34)
+"""Autocorrelations tried when the bias of the estimated one is taken out."""
 SEASONS = ("dummies", "harmonics", "none")
 FEWEST_BEFORE, FEWEST_AFTER = 12, 6
 YEAR = 12
@@ -101,8 +103,9 @@ def interrupted(
         names: (c,) of the controls.
         season: ``dummies`` of months, ``harmonics`` (two pairs of waves) or ``none``.
         slope: Whether the slope may change too.
-        errors: ``ar1`` (generalised least squares with first-order autocorrelation), ``hac`` (least squares, Newey &
-            West 1987) or ``ols``.
+        errors: ``ar1`` (generalised least squares with first-order autocorrelation), ``ar1_corrected`` (the same at
+            the autocorrelation whose residuals would show the one seen, since many coefficients in a short series hide
+            some of it), ``hac`` (least squares, Newey & West 1987) or ``ols``.
         lags: Of ``hac``; by default ⌊4·(t/100)^(2/9)⌋ + 1.
 
     Raises:
@@ -248,10 +251,24 @@ def _controls(controls: ArrayLike | None, names: tuple[str, ...], size: int) -> 
 def _fitted(y: Floats, design: Floats, plain: Any, errors: str, lags: int | None) -> Any:
     if errors == "ols":
         return plain
+    if errors == "ar1_corrected":
+        return sm.GLSAR(y, design, rho=np.array([_corrected(design, np.asarray(plain.resid, dtype=float))])).fit()
     if errors == "ar1":
         return sm.GLSAR(y, design, rho=1).iterative_fit(maxiter=ROUNDS)
     reach = int(4 * (y.size / 100) ** (2 / 9)) + 1 if lags is None else lags
     return sm.OLS(y, design).fit(cov_type="HAC", cov_kwds={"maxlags": reach})
+
+
+def _corrected(design: Floats, residuals: Floats) -> float:
+    """Return the autocorrelation of errors at which residuals show on average the one seen (ratio of expectations)."""
+    size = len(residuals)
+    seen = float(residuals[1:] @ residuals[:-1] / (residuals @ residuals))
+    left = np.eye(size) - design @ np.linalg.pinv(design)
+    beside = (np.eye(size, k=1) + np.eye(size, k=-1)) / 2
+    apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    shown = left @ beside @ left
+    expected = np.array([np.sum(shown * rho**apart) / np.sum(left * rho**apart) for rho in GRID])
+    return float(np.interp(seen, np.maximum.accumulate(expected), GRID))
 
 
 def _maximised(model: Any) -> Any:

@@ -18,7 +18,7 @@ from rox.core.linked import Linked
 from rox.core.words import catalogue
 from rox.models.closed_loop import ClosedLoop
 from rox.models.closed_loop_cases import Cases, read_cases
-from rox.models.closed_loop_checks import negative_check, share_check
+from rox.models.closed_loop_checks import attrition_check, chance_check, negative_check, share_check, weights_checks
 from rox.models.closed_loop_designs import Per, Sample, arms, by_capacity, by_contact, by_lot, instrument, sample_of
 from rox.testing import linked_from_frame
 
@@ -342,3 +342,78 @@ def test_small_segments_are_left_out_and_named() -> None:
     for each in effect.checks:
         assert each.sentence("en")
         assert each.sentence("zh")
+
+
+def test_the_reach_of_chance_stands_beside_the_effect() -> None:
+    wide = chance_check(np.random.default_rng(1).normal(0.02, 0.05, 4000))
+    assert wide.verdict is Verdict.NOTE
+    assert "half of its size" not in wide.sentence()
+    assert f"where the effect itself is {wide.values['effect']:+.1f}" in wide.sentence()
+    few = Check(code="ROX-H07", verdict=Verdict.PASS, values={"p": 1.0})
+    assert "few enough not to decide the mean" in few.sentence()
+
+
+def test_weak_capacity_is_a_rival_and_no_headline() -> None:
+    frame, tickets = bank(judgement=0.5, capacity=0.3)
+    open_to_all = tickets[tickets["hold_out"] == 0].drop(columns="hold_out")
+    pushed = by_capacity(sample(cases_of(frame, open_to_all)))
+    assert pushed is not None
+    assert 4 <= pushed.f < 23
+    effect = fitted(frame, open_to_all)
+    assert effect.grade >= Grade.C
+    assert effect.tables["rivals"].loc["pooled", "word"] == "closed_loop.rival.pooled.weights"
+    assert "capacity" in effect.tables["rivals"].index
+    assert check(effect, "ROX-H11").verdict is Verdict.NOTE
+    with pytest.raises(FitError, match="below 23"):
+        fitted(frame, open_to_all, ClosedLoop(horizon=HORIZON, design="capacity"))
+
+
+def test_small_hold_outs_have_intervals_of_student() -> None:
+    found = by_lot(sample(default_cases()), adjusted=False)
+    rows = default_cases().rows
+    gold = rows[rows["segment"] == "gold"].groupby("held")["ratio"].agg(["var", "size"])
+    parts = gold["var"] / gold["size"]
+    df = parts.sum() ** 2 / (parts**2 / (gold["size"] - 1)).sum()
+    assert found.df[0] == pytest.approx(df)
+    few = replace(found, df=np.full(2, 9.0))
+    assert np.sqrt(few.widened("eligible") / few.per("eligible")[1]) == pytest.approx(1.833113 / 1.644854, abs=1e-5)
+    pooling = default().tables["pooling"]
+    lot = by_lot(sample(default_cases()))
+    assert pooling.loc["gold", "se"] == pytest.approx(np.sqrt(lot.widened("eligible")[0]))
+
+
+def test_a_segment_with_twenty_held_out_is_left_out() -> None:
+    frame, tickets = bank()
+    who = tickets.loc[tickets["hold_out"] == 1, "customer"].head(20)
+    more = tickets.loc[tickets["hold_out"] == 0, "customer"].head(60)
+    few = frame["customer"].isin([*who, *more])
+    effect = fitted(frame.assign(segment=frame["segment"].where(~few, "small")), tickets)
+    assert effect.groups == ("gold", "mass")
+    assert "small" in str(check(effect, "ROX-H08").values["segments"])
+
+
+def test_money_unknown_in_one_segment_is_seen_behind_the_others() -> None:
+    index = pd.MultiIndex.from_product([["gold", "mass"], [0.0, 1.0]], names=["segment", "held"])
+
+    def verdict(*unknown: int) -> Check:
+        table = pd.DataFrame({"sum": unknown, "size": [100, 100, 2000, 2000]}, index=index)
+        return attrition_check(replace(default_cases(), unknown=table))
+
+    assert verdict(2, 3, 20, 21).verdict is Verdict.PASS
+    assert verdict(2, 6, 20, 21).verdict is Verdict.PASS
+    hidden = verdict(2, 20, 40, 30)
+    assert hidden.verdict is Verdict.DEMOTE
+    assert (hidden.values["loop"], hidden.values["held"]) == pytest.approx((2.0, 20.0))
+
+
+def test_few_leavers_are_not_counted_out() -> None:
+    seen = sample(default_cases())
+    here = np.ones(len(seen.here), dtype=bool)
+    here[np.flatnonzero(seen.column("held") == 0)[:1]] = False
+    contact = by_contact(seen)
+    assert contact is not None
+    said = weights_checks(replace(seen, here=here), contact, None, HORIZON, min_cell=10)[0]
+    assert said.code == "ROX-H15"
+    assert said.verdict is Verdict.NOTE
+    assert said.values["customers"] == "<10"
+    assert "<10" in said.sentence("en")

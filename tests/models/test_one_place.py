@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -360,3 +361,47 @@ def test_nearness_that_cannot_be_used_is_refused() -> None:
         spillover(bank(1, treated=6, waves=3, places=14), near * 0.0)
     with pytest.raises(FitError, match="can be watched"):
         spillover(bank(1, treated=11, places=14), near)
+
+
+def test_the_spread_of_customers_is_the_one_by_hand() -> None:
+    data = bank(1, leaving=0.01)
+    series = ratio_of(data)
+    frame = data.frame()
+    begin = START + 26
+    wide = frame.pivot(index="customer", columns="month", values="outcome")
+    wide = wide.loc[wide.loc[:, begin - 24 : begin - 1].notna().all(axis=1), begin - 24 :]
+    gone = frame.groupby("customer")["exit_month"].first().reindex(wide.index)
+    wide = wide[~(gone < begin)]
+    ratio = wide.div(wide.loc[:, begin - 3 : begin - 1].mean(axis=1), axis=0).fillna(0.0).clip(upper=3.0)
+    unit = frame.groupby("customer")["unit"].first().reindex(ratio.index)
+    apart = (ratio - ratio.groupby(unit).transform("mean")).to_numpy()
+    np.testing.assert_allclose(series.spread, apart.T @ apart / (len(apart) - unit.nunique()), atol=1e-12)
+
+
+def test_placebos_have_the_luck_of_as_few_customers_as_started() -> None:
+    months, places, rng = 36, 16, np.random.default_rng(2)
+    spread = np.minimum.outer(np.arange(1.0, months + 1), np.arange(1.0, months + 1)) * 0.02
+    half, sizes = np.linalg.cholesky(spread), np.full(places, 400.0)
+    sizes[0] = 30
+    starts = np.full(places, np.inf)
+    starts[0] = 24
+    true, told, blind = [], [], []
+    for _ in range(6):
+        outcome = 1 + (half @ rng.standard_normal((months, places)) / np.sqrt(sizes)).T
+        question = Comparison(
+            outcome=outcome, starts=starts, sizes=sizes, window=(6, 11), method="synthetic_did", spread=spread
+        )
+        true.append(compare(question).estimate ** 2)
+        told.append(np.mean([each.estimate**2 for each in placebos(question, size=50, rng=rng)]))
+        blind.append(np.mean([each.estimate**2 for each in placebos(replace(question, spread=None), size=50, rng=rng)]))
+    assert np.mean(told) > 4 * np.mean(blind)
+    assert 0.3 < np.mean(told) / np.mean(true) < 4
+
+
+def test_one_series_is_no_surer_than_its_forecast(long: Linked) -> None:
+    for data in (long, bank(21, treated=2, months=46, start=34, shock=0.03, customers=120, places=6)):
+        effect = InterruptedSeries(events=(), draws=4000).fit(data, rng=1)
+        rivals = effect.tables["rivals"]
+        assert effect.overall.std() > 0.95 * rivals["se"].max()
+        study = effect.tables["event_study"]
+        assert study.loc[6:11, "se"].mean() > 0.9 * rivals["se"].max()

@@ -113,3 +113,18 @@ def test_short_series_and_causes_that_cannot_be_told_apart_are_refused() -> None
         interrupted(y, before=20, season="none", controls=(np.arange(30) >= 20).astype(float))
     with pytest.raises(ValueError, match="season must be one of"):
         interrupted(y, before=20, season="weekly")
+
+
+def test_autocorrelation_that_a_short_series_hides_is_put_back() -> None:
+    rng = np.random.default_rng(4)
+    usual, corrected, found = [], [], []
+    for _ in range(80):
+        noise = np.zeros(51)
+        for t in range(1, 51):
+            noise[t] = 0.6 * noise[t - 1] + rng.standard_normal()
+        usual.append(interrupted(noise, before=33).mean_effect(6, 11)[1])
+        mean, se = interrupted(noise, before=33, errors="ar1_corrected").mean_effect(6, 11)
+        corrected.append(se)
+        found.append(mean)
+    assert np.mean(usual) < 0.80 * np.std(found)
+    assert np.mean(corrected) > 0.88 * np.std(found)
