@@ -16,7 +16,11 @@ from rox.run import Run, run_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
-QUICK = {"02_nps_to_aum": {"SPECIFICATIONS": False}, "03_churn": {"SPECIFICATIONS": False}}
+QUICK = {
+    "02_nps_to_aum": {"SPECIFICATIONS": False},
+    "03_churn": {"SPECIFICATIONS": False},
+    "04_uplift": {"REPLICATIONS": 30},
+}
 """The specification curve takes as long as everything else; the main job draws it."""
 
 

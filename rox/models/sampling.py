@@ -34,7 +34,7 @@ __all__ = ["RHAT_LIMIT", "SMALLEST_ESS", "Sampled", "pymc", "sample"]
 
 RHAT_LIMIT = 1.01
 SMALLEST_ESS = 400
-ATTEMPTS = ((1, 1, 0.99), (2, 3, 0.998), (3, 10, 0.9995))
+ATTEMPTS = ((1, 1, 0.98), (2, 4, 0.99), (3, 12, 0.998))
 """Multiples of tuning steps and of draws, and target acceptance, of each attempt; the next runs if the last failed."""
 
 

@@ -23,13 +23,13 @@ def require_fit(effects: Sequence[Effect], case: Case) -> None:
     """
     if not effects:
         raise CaseError(f"Case {case.name} has nothing to price.", ["give at least one effect"])
+    if faults := [fault for effect in effects for fault in _unit_faults(effect, case)]:
+        raise UnitError(f"Case {case.name} cannot price these effects.", faults)
     if stray := [effect.name for effect in effects if effect.name not in case.about.effects]:
         raise CaseError(
             f"Case {case.name} rests on {', '.join(case.about.effects)}.",
             [f"{name}: not among them; add it to `effects` of the case if the case is to rest on it" for name in stray],
         )
-    if faults := [fault for effect in effects for fault in _unit_faults(effect, case)]:
-        raise UnitError(f"Case {case.name} cannot price these effects.", faults)
     if faults := [
         *_channel_faults(effects, case),
         *(fault for effect in effects for fault in _group_faults(effect, case)),

@@ -85,7 +85,7 @@ class TestPooling:
         hazard = 0.02 * np.exp(-0.3 * score + own[place] + 0.4 * kind)
         n = np.full(480, 80)
         d = rng.binomial(n, -np.expm1(-hazard)).astype(float)
-        found = pooled_hazard(score, n, d, np.repeat("all", 480), place=place, others=kind, rng=1)
+        found = pooled_hazard(score, n, d, np.repeat("all", 480), place=place, others=kind, chains=2, rng=1)
         assert abs(found.ratio.mean() + 0.3) < 4 * found.ratio.std()
         assert 0.25 < found.between_places.mean() < 0.9
 

@@ -56,9 +56,9 @@ def test_pure_sampling_error_is_no_bias():
 
 
 def test_methods_count_alike_and_differences_between_them_widen():
-    many = made("gap", "D", b=4.0, spread=0.4, noise=0.1, banks=400, seed=3)
-    few = made("uplift", "D", b=1.25, spread=0.1, noise=0.1, banks=40, seed=4)
-    layer = calibration(many, few).layers()[Grade.D]
+    many = made("gap", "B", b=4.0, spread=0.4, noise=0.1, banks=400, seed=3)
+    few = made("uplift", "B", b=1.25, spread=0.1, noise=0.1, banks=40, seed=4)
+    layer = calibration(many, few).layers()[Grade.B]
     assert layer.mean == pytest.approx((0.25 + 0.8) / 2, abs=0.04)
     assert layer.sd == pytest.approx((0.8 - 0.25) / 2, rel=0.15)
     assert layer.banks == 440
@@ -75,6 +75,14 @@ def test_no_grade_is_worth_more_than_a_better_one():
     layers = calibration(better, worse).layers()
     assert layers[Grade.C].mean == pytest.approx(0.5, abs=0.03)
     assert layers[Grade.D].mean == layers[Grade.C].mean
+    assert layers[Grade.D].sd >= layers[Grade.C].sd
+
+
+def test_no_grade_is_surer_than_a_better_one_of_the_same_worth():
+    layers = calibration(made("uplift", "C", b=1.1, spread=0.02, noise=0.02, banks=60, seed=11)).layers()
+    assert layers[Grade.B] == ASSUMED_LAYERS[Grade.B]
+    assert layers[Grade.C].mean == layers[Grade.B].mean
+    assert layers[Grade.C].sd == layers[Grade.B].sd
 
 
 def test_grades_that_nothing_reaches_keep_what_is_assumed():
