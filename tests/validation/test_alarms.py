@@ -40,7 +40,7 @@ def is_wrong(estimate: float, truth: float) -> bool:
     return abs(estimate - truth) > BADLY * abs(truth)
 
 
-@pytest.mark.parametrize("world", ["cmb", "hard"])
+@pytest.mark.parametrize("world", ["hard"])
 def test_a_gap_taken_for_an_effect_is_called_out(world):
     raised = []
     for linked, truths in banks(world):
@@ -68,7 +68,7 @@ def test_a_rollout_whose_places_were_chosen_loses_its_grade_when_it_is_wrong(wor
     assert np.mean(lowered) >= ENOUGH
 
 
-@pytest.mark.parametrize("world", ["easy", "cmb"])
+@pytest.mark.parametrize("world", ["cmb"])
 @pytest.mark.parametrize(
     ("model", "target"),
     [(rox.PanelFE(draws=400), Target.SUSTAINED), (rox.ChurnCox(draws=400), Target.HAZARD)],

@@ -33,12 +33,11 @@ def test_the_guide_keeps_the_rules():
 
 @pytest.mark.slow
 @pytest.mark.notebook
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_guide_runs(tmp_path, language):
-    values = {"CUSTOMERS": 3_000, "SEED": 2, "LANGUAGE": language}
+def test_the_guide_runs_and_speaks_chinese(tmp_path):
+    values = {"CUSTOMERS": 3_000, "SEED": 2, "LANGUAGE": "zh"}
     done = nbformat.read(execute(GUIDE, tmp_path / "guide.ipynb", values), as_version=4)
     shown = [str(output) for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("holds_truth" in each for each in shown)
     assert any("image/png" in each for each in shown)
     assert any("ROX-A05" in each for each in shown)
-    assert any(any("\u4e00" <= letter <= "\u9fff" for letter in each) for each in shown) == (language == "zh")
+    assert any(any("\u4e00" <= letter <= "\u9fff" for letter in each) for each in shown)
