@@ -50,7 +50,7 @@ validation: $(VENV)/.done
 calibration: $(VENV)/.done
 	$(BIN)/rox validate --estimators gap panel lead_lag joint_path rollout_slope churn uplift \
 	promoter_gap pooled_ols quartiles before_after \
-	--presets mixed --replications 30 --customers 10000 --seed 501 --jobs 2 \
+	--presets mixed --replications 30 --customers 10000 --seed 501 --posteriors 0 --jobs 2 \
 	--out out/calibration --calibrate out/calibration
 	cp out/calibration/bias_layers.toml rox/core/
 	cp out/calibration/calibration.csv out/calibration/calibration.md docs/
