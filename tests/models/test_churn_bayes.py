@@ -48,8 +48,8 @@ class TestPooling:
         assert found.sampled.divergences == 0
 
     def test_the_posterior_is_calibrated(self):
-        """Simulation-based calibration (Talts et al. 2018): 120 data sets from the prior, fitted side by side."""
-        rng, sets, rate = np.random.default_rng(5), 120, 0.03
+        """Simulation-based calibration (Talts et al. 2018): 80 data sets from the prior, fitted side by side."""
+        rng, sets, rate = np.random.default_rng(5), 80, 0.03
         mean = priors.MEAN_SD * rng.standard_normal(sets)
         between = np.abs(priors.BETWEEN_SD * rng.standard_normal(sets))
         family = np.repeat(np.arange(sets), 2)
