@@ -17,6 +17,7 @@ from rox.core.linked import Linked, Step, month_label
 from rox.core.units import Dose, Unit
 from rox.core.words import say
 from rox.models.population import Population, population
+from rox.models.rollout import initiative_of
 
 Floats = NDArray[np.float64]
 
@@ -107,7 +108,7 @@ def place_series(
         DataError: Columns or values that cannot be used.
         FitError: No such initiative, no start with enough months before it, or nobody left.
     """
-    name = _named(data, initiative)
+    name = initiative_of(data, initiative)
     panel = _checked(data)
     first, last = int(panel["month"].min()), int(panel["month"].max())
     starts = data.starts.loc[data.starts["initiative"] == name].groupby("unit")["start"].min().astype(float)
@@ -244,22 +245,6 @@ def _within(
     ratio[who[some] // stride, at[some]] = held[some]
     apart = ratio - mean[own]
     return np.asarray(apart.T @ apart / max(own.size - np.unique(own).size / stride, 1))
-
-
-def _named(data: Linked, asked: str | None) -> str:
-    names = sorted(data.starts["initiative"].astype(str).unique())
-    if not names:
-        raise FitError(
-            "This study has no initiative to learn from.",
-            ["add a table of initiatives: the initiative, its places, and the date each place started"],
-        )
-    if asked is None and len(names) > 1:
-        raise FitError(
-            "The study has several initiatives.", [f"name one of them: initiative={each!r}" for each in names]
-        )
-    if asked is not None and asked not in names:
-        raise FitError(f"There is no initiative {asked!r}.", [f"the table of initiatives has {', '.join(names)}"])
-    return asked or names[0]
 
 
 def _checked(data: Linked) -> pd.DataFrame:

@@ -118,7 +118,7 @@ def rollout(data: Linked, *, initiative: str | None, base: int, history: int, ca
         DataError: Columns or values that cannot be used.
         FitError: No such initiative, no start with months before it, or nobody left; where and what to do is said.
     """
-    name = _initiative(data, initiative)
+    name = initiative_of(data, initiative)
     panel = _panel(data)
     first, last = int(panel["month"].min()), int(panel["month"].max())
     starts = data.starts.loc[data.starts["initiative"] == name].groupby("unit")["start"].min().astype(float)
@@ -228,7 +228,12 @@ def _followed(
     )
 
 
-def _initiative(data: Linked, asked: str | None) -> str:
+def initiative_of(data: Linked, asked: str | None) -> str:
+    """Return the initiative that is meant; it may go unnamed where there is only one.
+
+    Raises:
+        FitError: None, several, or another than the table has.
+    """
     names = sorted(data.starts["initiative"].astype(str).unique())
     if not names:
         raise FitError(
