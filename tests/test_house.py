@@ -23,6 +23,7 @@ FLOORS = {
     "valuation": 2,
     "reporting": 2,
     "planning": 3,
+    "review": 3,
 }
 TOP = 4
 HEAVY = {"pymc", "statsmodels", "lifelines", "seaborn", "matplotlib", "ibis", "duckdb", "pandas", "scipy", "numpy"}

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rox.cli import FORMATS, SUBJECTS, main
+from rox.cli import main
+from rox.commands.importing import FORMATS, SUBJECTS
 from rox.core.errors import DataError
 from rox.core.study import read_study
 from rox.core.words import say

@@ -1,0 +1,1 @@
+"""After the report: why a figure changed, and whether it came true."""
