@@ -49,7 +49,7 @@ REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "customers": ("since", "segment", "unit", "opened", "weight"),
+        "customers": ("since", "segment", "unit", "opened", "weight", "came"),
         "invitations": ("key", "channel", "contact"),
         "answers": ("key", "invitation", "contact", "available"),
         "feedback": ("key", "channel", "topic"),
@@ -167,7 +167,8 @@ class EngineOptions(Declared):
 class Table(Declared):
     """One table: a file, a query over the sources or in a database, and its columns by role.
 
-    ``hold_out_share`` is the share of tickets that were to be held out by lot.
+    ``hold_out_share`` is the share of tickets that were to be held out by lot; ``earned`` lists the ways of coming, in
+    the column of role ``came`` of the customers, that are somebody's recommendation.
     """
 
     path: str | None = None
@@ -176,6 +177,7 @@ class Table(Declared):
     columns: Mapping[str, str] = Field(min_length=1)
     controls: tuple[Name, ...] = ()
     voluntary: tuple[str, ...] = ()
+    earned: tuple[str, ...] = ()
     dates: Literal["dmy", "mdy"] | None = None
     hold_out_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
@@ -374,6 +376,8 @@ def _cross_faults(study: Study) -> list[str]:
             faults.append(f"tables.{name}.controls: only the customers table has controls")
         if table.hold_out_share is not None and "hold_out" not in table.columns:
             faults.append(f"tables.{name}.hold_out_share: the table has no column of role hold_out")
+        if table.earned and "came" not in table.columns:
+            faults.append(f"tables.{name}.earned: the table has no column of role came, how customers came")
         if table.voluntary and name != "exits":
             faults.append(f"tables.{name}.voluntary: only the exits table has voluntary reasons")
     for source, pattern in study.sources.items():

@@ -2,6 +2,7 @@
 
 from rox.metrics.answers import ces, csat, mean_score, nps, score_distribution, scores
 from rox.metrics.exits import churn, retention
+from rox.metrics.growth import earned_growth
 from rox.metrics.overview import Experience, experience
 from rox.metrics.responses import repeats, response_chain, response_rate
 from rox.metrics.waves import change
@@ -12,6 +13,7 @@ __all__ = [
     "change",
     "churn",
     "csat",
+    "earned_growth",
     "experience",
     "mean_score",
     "nps",

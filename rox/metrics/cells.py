@@ -55,6 +55,35 @@ def moments(tables: Tables, rows: Rows, values: Mapping[str, Any]) -> pd.DataFra
     return frame.rename(columns=dict(zip(rows.keys, rows.by, strict=True)))
 
 
+def sums(tables: Tables, rows: Rows, base: Any, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Fetch the moments of ratios of sums, Σ v / Σ b, over rows of which each is a customer.
+
+    Args:
+        tables: For fetching.
+        rows: The rows, one per customer; their weight is not used.
+        base: Whole-number expression b on ``rows.table``, already weighted.
+        values: Whole-number expressions v by name, likewise.
+
+    Returns:
+        As :func:`moments`, without variation inside a customer: ``ww`` is ``xx`` and ``s_<name>`` is zero.
+
+    Raises:
+        DataError: Any row is at fault.
+    """
+    parts = {f"v_{name}": value.cast("int64") for name, value in values.items()}
+    table = rows.table.mutate(**{"x": base.cast("int64"), **parts})
+    totals = {column: count_true(table[column]) for column in rows.faults}
+    totals |= {"n": table.count(), "x": table.x.sum(), "xx": _times(table.x, table.x).sum()}
+    for name in values:
+        v = table[f"v_{name}"]
+        totals |= {f"y_{name}": v.sum(), f"yy_{name}": _times(v, v).sum(), f"xy_{name}": _times(table.x, v).sum()}
+    frame = _as_numbers(tables.fetch(table.group_by([*rows.keys, "stratum"]).aggregate(**totals)), totals)
+    _require_none(frame, rows.faults)
+    frame = frame.drop(columns=list(rows.faults)).sort_values([*rows.keys, "stratum"], ignore_index=True)
+    frame = frame.assign(m=frame["n"], ww=frame["xx"], **{f"s_{name}": 0.0 for name in values})
+    return frame.rename(columns=dict(zip(rows.keys, rows.by, strict=True)))
+
+
 def overlaps(
     tables: Tables, rows: Rows, values: Mapping[str, Any], time: str, later: int, earlier: int
 ) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from rox.core.units import Unit
 from rox.metrics.cells import moments
 from rox.metrics.display import shown
 from rox.metrics.estimates import over_year, ratio, with_log_t, with_wilson
-from rox.metrics.source import Rows, Tables, required, rows_of, whole
+from rox.metrics.source import Rows, Tables, month_range, required, rows_of, whole
 
 
 def churn(
@@ -85,7 +85,7 @@ def retention(
         DataError: No ledger or exits, no such group, a ledger too short, a customer who leaves twice.
     """
     ledger, exits = required(tables, "ledger"), _exits(tables)
-    first, last = _window(tables, ledger)
+    first, last = month_range(tables, ledger)
     if last - months < first:
         raise DataError(
             f"The ledger is too short to follow a cohort for {months} months.",
@@ -111,7 +111,7 @@ def retention(
 
 def followed_for(tables: Tables, months: int) -> bool:
     """Tell whether the ledger is long enough to follow a cohort for so many months."""
-    first, last = _window(tables, required(tables, "ledger"))
+    first, last = month_range(tables, required(tables, "ledger"))
     return last - months >= first
 
 
@@ -133,14 +133,6 @@ def _stock(tables: Tables, money: str | None) -> str | None:
     return money or next(iter(stocks), None)
 
 
-def _window(tables: Tables, ledger: Any) -> tuple[int, int]:
-    """Return the first and the last month of the ledger."""
-    months = tables.fetch(ledger.aggregate(first=ledger.month.min(), last=ledger.month.max(), rows=ledger.count()))
-    if not months["rows"][0]:
-        raise DataError("The ledger has no rows.", ["ledger: give it one row per customer and month"])
-    return int(months["first"][0]), int(months["last"][0])
-
-
 def _exits(tables: Tables) -> Any:
     """Return ``gone`` (customer), ``exit_month``, ``voluntary``; one row per customer who left."""
     exits = required(tables, "exits")
@@ -158,7 +150,7 @@ def _exits(tables: Tables) -> Any:
 def _at_risk(tables: Tables, stock: str | None) -> Any:
     """Return the customer-months at risk, who left in them, and the balance at the end of the month before."""
     ledger, exits = required(tables, "ledger"), _exits(tables)
-    first, last = _window(tables, ledger)
+    first, last = month_range(tables, ledger)
     balance = ledger[stock].cast("float64") if stock else ibis.null("float64")
     active = ledger.select("customer", month=ledger.month.cast("int64"), held=balance)
     inside = exits.filter(exits.exit_month > first, exits.exit_month <= last)

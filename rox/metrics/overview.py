@@ -12,6 +12,7 @@ from rox.core.check import Check, Verdict
 from rox.metrics.answers import measured, nps_name, require_direction
 from rox.metrics.display import NUMBERS, SHOWN_FROM
 from rox.metrics.exits import churn, followed_for, retention
+from rox.metrics.growth import compares, earned_growth
 from rox.metrics.responses import repeats, response_chain, response_rate
 from rox.metrics.source import Tables
 
@@ -30,7 +31,8 @@ class Experience:
 
     Attributes:
         every: The period of ``trend``, ``response`` and ``churn``: ``month`` or ``quarter``.
-        headline: Scores, response rate, repeated answers, churn and retention over everybody and all time.
+        headline: Scores, response rate, repeated answers, churn, retention and the money of a year ago today, over
+            everybody and all time.
         trend: Scores by period, in a column named as ``every``.
         by_segment: Scores by ``segment``.
         response: Response rates with the columns ``period`` and ``segment``, in which ``all`` stands for no split.
@@ -69,6 +71,8 @@ def experience(tables: Tables, *, every: Literal["month", "quarter"] = "quarter"
     response, leaving = _response(tables, every, level), _leaving(tables, every, level)
     others = [frame[(frame["period"] == ALL) & (frame["segment"] == ALL)] for frame in (response, leaving)]
     others.insert(1, repeats(tables, level=level))
+    if compares(tables):
+        others.append(earned_growth(tables, level=level))
     asked = [frame.assign(score="")[headline.columns] for frame in others if len(frame)]
     return Experience(
         every=every,

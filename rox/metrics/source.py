@@ -132,6 +132,18 @@ def required(tables: Tables, name: str) -> Any:
     return tables.tables[name]
 
 
+def month_range(tables: Tables, ledger: Any) -> tuple[int, int]:
+    """Return the first and the last month of the ledger.
+
+    Raises:
+        DataError: It has no rows.
+    """
+    months = tables.fetch(ledger.aggregate(first=ledger.month.min(), last=ledger.month.max(), rows=ledger.count()))
+    if not months["rows"][0]:
+        raise DataError("The ledger has no rows.", ["ledger: give it one row per customer and month"])
+    return int(months["first"][0]), int(months["last"][0])
+
+
 def scale_of(study: Study, score: str, kind: str | None = None) -> Scale:
     """Return the scale of a score or driver.
 
