@@ -19,6 +19,7 @@ import ibis.expr.types as ir
 import pandas as pd
 from ibis.common.exceptions import IbisError
 
+from rox.core.buckets import bucket_of
 from rox.core.cells import Cells
 from rox.core.errors import DataError
 from rox.core.linked import Linked
@@ -36,20 +37,7 @@ COUNTED = frozenset({"customer", "month", "score", "score_age", "opened", "exit_
 """Columns of the panel that hold whole numbers."""
 OFF = 1e-6
 """A value of a counted column that is further from a whole number than this is a fault."""
-PRIME = 2**31 - 1
-MULTIPLIER, SHIFT = 48271, 11
 WIDE = "decimal(38,0)"
-
-
-def bucket_of(customer: Any, buckets: int) -> Any:
-    """Deal customers into buckets by a hash of their number that is the same on every engine.
-
-    The number is shifted and raised to the fifth power modulo the prime 2³¹−1, which maps the numbers below it one to
-    one and leaves no pattern of neighbours; all products stay below 2⁶².
-    """
-    start = (customer.cast("int64") % PRIME * MULTIPLIER + SHIFT) % PRIME
-    square = start * start % PRIME
-    return square * square % PRIME * start % PRIME % buckets
 
 
 def reduce_linked(tables: Tables) -> Callable[[Linked, Reduction], Cells]:
