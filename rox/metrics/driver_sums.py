@@ -126,12 +126,19 @@ def _counted(tables: Tables, table: Any, name: str, source: str, column: str, mo
 
 def histograms(tables: Tables, rows: Given) -> dict[str, pd.Series[Any]]:
     """Return the weight of each value of the score and of each rating: index value, sorted."""
-    found = {}
-    for name in ("value", *rows.ratings):
-        table = rows.table.filter(rows.table[name].notnull())
-        frame = tables.fetch(table.group_by(level=table[name]).aggregate(weight=table.weight.sum()))
-        found[name] = frame.astype(float).set_index("level")["weight"].sort_index() / WEIGHT_UNITS
-    return found
+    parts = [
+        rows.table.filter(rows.table[name].notnull()).select(
+            "weight", question=ibis.literal(name), level=rows.table[name].cast("int64")
+        )
+        for name in ("value", *rows.ratings)
+    ]
+    stacked = ibis.union(*parts)
+    frame = tables.fetch(stacked.group_by("question", "level").aggregate(weight=stacked.weight.sum()))
+    frame = frame.astype({"level": float, "weight": float}).sort_values(["question", "level"])
+    return {
+        str(name): part.set_index("level")["weight"] / WEIGHT_UNITS
+        for name, part in frame.groupby("question", sort=False)
+    }
 
 
 def limits(histogram: pd.Series[Any]) -> tuple[float, float]:

@@ -13,12 +13,12 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
+from rox.core.buckets import MULTIPLIER, PRIME, SHIFT
 from rox.core.cells import Cells
 from rox.core.derived import Ahead, Bins, Growth, LogBins, OwnMean, Previous
 from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.reduction import Reduction
-from rox.linking.cells import MULTIPLIER, PRIME, SHIFT
 from rox.linking.link import link
 from rox.linking.tables import Tables
 from rox.models.rollout import rollout
