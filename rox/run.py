@@ -16,7 +16,7 @@ from rox.core.errors import RunError
 from rox.core.files import write_text
 from rox.core.record import versions
 from rox.core.study import Study, read_study
-from rox.core.words import Language
+from rox.core.words import Edition, languages_of
 from rox.reporting.notebook import execute, faults_of, parameters
 
 EFFECTS: Mapping[str, tuple[str, ...]] = {
@@ -88,7 +88,7 @@ def run_study(
     *,
     cases: Sequence[str] = (),
     seed: int | None = None,
-    language: Language | None = None,
+    language: Edition | None = None,
     values: Mapping[str, Mapping[str, Any]] | None = None,
     fresh: bool = False,
     say: Say = lambda line: None,
@@ -104,7 +104,7 @@ def run_study(
         out: The run's folder.
         cases: Names of the cases to value; all of them by default.
         seed: Seed of every stage; the study's by default.
-        language: Language of the reports; the study's by default.
+        language: Language of the reports, or ``"both"``; the study's by default.
         values: Further parameters, by notebook.
         fresh: Run every stage again.
         say: Called with each line of progress.
@@ -186,7 +186,7 @@ def _stages(
     folder: Path,
     cases: Sequence[str],
     seed: int | None,
-    language: Language | None,
+    language: Edition | None,
     extra: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Stage]:
     """List the stages in order, and refuse parameters for notebooks that are not among them."""
@@ -194,11 +194,12 @@ def _stages(
         raise RunError(
             f"There is no notebook {sorted(unknown)}.", [f"the notebooks are {', '.join([*EFFECTS, REPORT])}"]
         )
+    edition = language or study.about.language
     common = {
         "STUDY": Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix(),
         "OUT": ".",
         "SEED": study.about.seed if seed is None else seed,
-        "LANGUAGE": language or study.language,
+        "LANGUAGE": languages_of(edition)[0],
     }
 
     def given(notebook: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,17 +228,25 @@ def _stages(
         yield Stage(
             name=name,
             notebook=REPORT,
-            values=given(REPORT, {"CASE": case}),
+            values=given(REPORT, {"CASE": case, "LANGUAGE": edition}),
             leaves=(folder / f"{case}.html", folder / f"{case}.xlsx", folder / f"{case}.record.json"),
-            needs=(study.folder / "cases" / f"{case}.toml", *map(effect_file, study.case(case).about.effects)),
+            maybe=tuple(folder / f"{case}.{each}.xlsx" for each in languages_of(edition)[1:]),
+            needs=(study.folder / "cases" / f"{case}.toml", *map(effect_file, _used(study, case))),
             reads=tuple(effect_file(effect) for effect in sorted(wanted)),
         )
+
+
+def _used(study: Study, case: str) -> tuple[str, ...]:
+    """Return the effects a case prices, and those that split its total by channel."""
+    about = study.case(case).about
+    return tuple(dict.fromkeys((*about.effects, *about.explained_by)))
 
 
 def _ground(path: Path, study: Study) -> str:
     """Hash what every stage stands on: study file, tables, code and versions."""
     patterns = [table.path for table in study.tables.values() if table.path] + list(study.sources.values())
     patterns += [connection.path for connection in study.connections.values() if connection.path]
+    patterns += [study.evidence.layers] if study.evidence else []
     tables = sorted({file for pattern in patterns for file in study.files(pattern)})
     code = sorted(Path(rox.__file__).resolve().parent.rglob("*"))
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())

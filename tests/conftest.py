@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# Processes side by side: with a thread per core in each, they wait for one another's cores in matrix algebra.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 LONG = ("test_run.py", "test_engines.py", "test_alarms.py", "test_contract.py", "test_recovery.py", "test_guide.py")

@@ -2,9 +2,14 @@
 
 VERBS = {
     "check": "check",
+    "case": "case",
     "import": "importing",
     "run": "run",
+    "compare": "compare",
     "plan": "plan",
+    "allocate": "allocate",
+    "freeze": "freeze",
+    "backtest": "backtest",
     "simulate": "simulate",
     "validate": "validate",
 }

@@ -19,7 +19,9 @@ def add(command: Command) -> None:
     run.add_argument("--out", type=Path, help="folder of the results (default: out/NAME OF THE STUDY)")
     run.add_argument("--case", action="append", default=[], help="value this case only; may be repeated")
     run.add_argument("--seed", type=int, help="seed of every stage (default: the study's)")
-    run.add_argument("--language", choices=["en", "zh"], help="language of the reports (default: the study's)")
+    run.add_argument(
+        "--language", choices=["en", "zh", "both"], help="language of the reports, or both (default: the study's)"
+    )
     run.add_argument(
         "--set",
         action="append",

@@ -9,54 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from rox.core.assumption import Assumption as Assumption
+from rox.core.candidates import AnyCandidate, study_faults
+from rox.core.case_parts import SECOND_MOST, Contacts, Correlation, Policy, Referral, Terminal, correlation_faults
 from rox.core.declared import Declared, Words, read_toml, validated
 from rox.core.errors import CaseError
-from rox.core.spread import Spread
+from rox.core.governance import Reconcile, Review
+from rox.core.unfilled import open_faults, unfilled
 from rox.core.units import Dose
 
 EVERYONE = "all"
 """The group name that stands for every segment."""
-
-
-class Assumption(Declared):
-    """A number somebody answers for.
-
-    Written as ``value``, as ``low``, ``likely`` and ``high``, or as ``between = [low, high]``; the ranges hold nine
-    times in ten.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    likely: float | None = None
-    high: float | None = None
-    between: tuple[float, float] | None = None
-    owner: Annotated[str, Field(min_length=1)]
-    source: Annotated[str, Field(min_length=1)]
-    date: dt.date
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _said_once(self) -> Assumption:
-        self._spread()
-        return self
-
-    def _spread(self) -> Spread:
-        points = (self.low, self.likely, self.high)
-        ways = [self.value is not None, any(p is not None for p in points), self.between is not None]
-        if sum(ways) != 1:
-            raise ValueError("say the number one way: value, or low, likely and high, or between = [low, high]")
-        if self.value is not None:
-            return Spread.fixed(self.value)
-        if self.between is not None:
-            return Spread.between(*self.between)
-        if self.low is None or self.likely is None or self.high is None:
-            raise ValueError("low, likely and high belong together")
-        return Spread.three_point(self.low, self.likely, self.high)
-
-    @property
-    def spread(self) -> Spread:
-        """The number with its range."""
-        return self._spread()
 
 
 class Lift(Assumption):
@@ -78,11 +41,23 @@ class Timing(Declared):
 
 
 class Finance(Declared):
-    """Yearly discount rate, tax rate and the return that must be beaten, as shares."""
+    """Yearly discount rate, tax rate and the return that must be beaten, as shares; and what few cases need.
+
+    Attributes:
+        discount: Yearly rate at which later money is worth less.
+        tax: Share of profit paid as tax.
+        hurdle: ROI that must be beaten.
+        capital: Yearly charge for the capital that an extra unit of balance ties up, before tax as the margin is.
+        reinvest: Yearly rate that money earns once it is back, for MIRR; the discount rate unless given.
+        overrun: Factor on all costs; 1.1 is 10% above plan.
+    """
 
     discount: Assumption
     tax: Assumption
     hurdle: Assumption
+    capital: Assumption | None = None
+    reinvest: Assumption | None = None
+    overrun: Assumption | None = None
 
 
 class Cost(Assumption):
@@ -121,7 +96,25 @@ class Benefit(Cost):
 
 
 class About(Declared):
-    """What is to be decided, from when, for how long, on what evidence."""
+    """What is to be decided, from when, for how long, on what evidence.
+
+    Attributes:
+        name: Short name, also of the file.
+        title: Name that people read.
+        decision: What is to be decided.
+        currency: ISO code.
+        start: Month 0.
+        horizon: Months after it that are counted.
+        effects: Names of the effects that are priced.
+        explained_by: Names of effects that split a priced total into customers kept and money of those who stay; the
+            priced effect itself, where it brings a table of the two. They explain and are never added.
+        margin_basis: Whether the margins are those of money that moves in (``marginal``) or of the whole book
+            (``book``); of the book, ``inflow`` says which share of them new money earns.
+        in_budget_from: Month from which the budget or the baseline forecast already holds the benefit; benefits from
+            then on are not counted again.
+        prepared_by: Who prepared the case.
+        reviewed_by: Who reviewed it.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     title: Words
@@ -130,6 +123,9 @@ class About(Declared):
     start: dt.date
     horizon: Annotated[int, Field(ge=1, le=240)] = 36
     effects: tuple[str, ...] = Field(min_length=1)
+    explained_by: tuple[str, ...] = ()
+    margin_basis: Literal["marginal", "book"] = "marginal"
+    in_budget_from: Annotated[int, Field(ge=1)] | None = None
     prepared_by: str = ""
     reviewed_by: str = ""
 
@@ -152,6 +148,15 @@ class Case(Declared):
         lift: Movement of the score; needed by effects per point.
         costs: What it costs, and when.
         benefits: Money outside the estimated effect.
+        inflow: Share of the margin of the book that money moving in earns; for ``margin_basis = "book"``.
+        referral: New customers brought along.
+        contacts: Service contacts no longer made.
+        terminal: Months after the horizon.
+        policy: By which rule is decided.
+        correlation: Assumptions whose errors go together.
+        review: Who answers for the case, who challenged it, and what is watched.
+        reconcile: Totals of the company's books that those of the case are held against.
+        studies: What could be found out before the decision, at which cost.
     """
 
     about: About = Field(alias="case")
@@ -164,6 +169,16 @@ class Case(Declared):
     lift: Lift | None = None
     costs: Mapping[Key, Cost] = Field(min_length=1)
     benefits: Mapping[Key, Benefit] = {}
+    inflow: Assumption | None = None
+    referral: Referral | None = None
+    contacts: Contacts | None = None
+    terminal: Terminal | None = None
+    policy: Policy | None = None
+    correlation: tuple[Correlation, ...] = ()
+    review: Review | None = None
+    reconcile: Mapping[Key, Reconcile] = {}
+
+    studies: Mapping[Key, AnyCandidate] = {}
 
     _path: Path = PrivateAttr(default=Path())
 
@@ -174,8 +189,13 @@ class Case(Declared):
 
     @property
     def horizon(self) -> int:
-        """Months that are counted."""
+        """Months that are counted before any months after the horizon."""
         return self.about.horizon
+
+    @property
+    def months(self) -> int:
+        """Last month of the calculation: the horizon, and the months after it if the case counts them."""
+        return self.horizon + (self.terminal.months if self.terminal else 0)
 
     def of_group(self, table: str, group: str) -> tuple[str, Assumption]:
         """Return the name and the assumption of ``people``, ``balance``, ``margin`` or ``attrition`` for a segment.
@@ -194,11 +214,14 @@ class Case(Declared):
         for table in ("people", "balance", "margin", "attrition", "costs", "benefits"):
             for key, assumption in getattr(self, table).items():
                 yield f"{table}.{key}", assumption
-        for part in (self.timing, self.finance):
-            for key in type(part).model_fields:
-                yield f"{type(part).__name__.lower()}.{key}", getattr(part, key)
-        if self.lift is not None:
-            yield "lift", self.lift
+        for table in ("timing", "finance", "referral", "contacts"):
+            part = getattr(self, table)
+            for key in type(part).model_fields if part is not None else ():
+                if isinstance(assumption := getattr(part, key), Assumption):
+                    yield f"{table}.{key}", assumption
+        for table in ("lift", "inflow"):
+            if (assumption := getattr(self, table)) is not None:
+                yield table, assumption
 
 
 RANGES: Mapping[str, tuple[float, float, str]] = {
@@ -211,6 +234,20 @@ RANGES: Mapping[str, tuple[float, float, str]] = {
     "finance.discount": (0, 1, "a share between 0 and 1"),
     "finance.tax": (0, 1, "a share between 0 and 1"),
     "finance.hurdle": (-1, 10, "a share, such as 0.2"),
+    "finance.capital": (0, 1, "a share between 0 and 1, such as 0.004 for 0.4%"),
+    "finance.reinvest": (0, 1, "a share between 0 and 1"),
+    "finance.overrun": (0.5, 5, "a factor on costs, such as 1.1 for 10% above plan"),
+    "inflow": (0, 1, "a share between 0 and 1"),
+    "referral.rate": (0, 100, "referrals per customer and year"),
+    "referral.response": (-3, 3, "a change of the log rate, such as 0.05 for about 5% more"),
+    "referral.conversion": (0, 1, "a share between 0 and 1"),
+    "referral.displacement": (0, 1, "a share between 0 and 1"),
+    "referral.reward": (0, float("inf"), "money, written as a positive number"),
+    "referral.second": (0, SECOND_MOST, f"a share between 0 and {SECOND_MOST:g}"),
+    "contacts.rate": (0, 10_000, "contacts per customer and year"),
+    "contacts.change": (-1, 1, "a relative change between -1 and 1; -0.05 is 5% fewer"),
+    "contacts.cost": (0, float("inf"), "money per contact"),
+    "contacts.avoidable": (0, 1, "a share between 0 and 1"),
     "costs": (0, float("inf"), "money, written as a positive number"),
 }
 
@@ -226,7 +263,9 @@ def read_case(path: str | Path) -> Case:
     case, faults = validated(Case, content)
     if case is not None:
         case._path = path.resolve()
-        faults = _range_faults(case)
+        faults = [*_range_faults(case), *case_faults(case)]
+    if still := list(unfilled(content)):
+        raise CaseError(f"{path} is not filled in yet.", _open_faults(still, faults))
     if faults or case is None:
         raise CaseError(f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}.", faults)
     return case
@@ -240,6 +279,36 @@ def _range_faults(case: Case) -> list[str]:
         if not (low <= spread.low and spread.high <= high):
             faults.append(f"{name}: {spread.low:g} to {spread.high:g} is not {needed}")
     for name, cost in {**case.costs, **case.benefits}.items():
-        if not any(cost.schedule(case.horizon)):
-            faults.append(f"{name}: none of its months lies within the horizon of {case.horizon} months")
+        if not any(cost.schedule(case.months)):
+            faults.append(f"{name}: none of its months lies within the horizon of {case.months} months")
     return faults
+
+
+def _open_faults(still: list[tuple[str, str]], faults: list[str]) -> list[str]:
+    """List what is still to be filled in, then the faults that will not go away by filling it in."""
+    tables, names = {place for place, _ in still}, {f"{place}.{name}." for place, name in still}
+    places = [(fault.partition(":")[0], fault) for fault in faults]
+    others = [fault for place, fault in places if place not in tables and not f"{place}.".startswith(tuple(names))]
+    return [*others, *open_faults(still)]
+
+
+def case_faults(case: Case) -> list[str]:
+    """List what contradicts itself in a case, whatever its numbers are."""
+    about, faults = case.about, []
+    if (about.margin_basis == "book") != (case.inflow is not None):
+        faults.append(
+            "inflow: missing; the margins are those of the book, so say which share of them money moving in earns"
+            if case.inflow is None
+            else 'inflow: the margins are those of money moving in already; remove it, or say margin_basis = "book"'
+        )
+    if about.in_budget_from is not None and about.in_budget_from > case.months:
+        faults.append(f"case.in_budget_from: month {about.in_budget_from} is after the last, {case.months}; remove it")
+    if case.referral is not None and case.referral.per != "initiative":
+        if case.lift is None:
+            faults.append(f"referral.per: is per {case.referral.per}; add [lift]: by how many points the score moves")
+        elif case.lift.unit != case.referral.per:
+            faults.append(f"referral.per: is per {case.referral.per}, the lift is in {case.lift.unit}s; use one unit")
+    register = dict(case.register())
+    uncertain = [place for place, assumption in register.items() if assumption.spread.is_uncertain]
+    faults += study_faults(case.studies, effects=about.effects, uncertain=uncertain, known=register)
+    return [*faults, *correlation_faults(case.correlation, uncertain, list(register))]

@@ -50,6 +50,7 @@ class Effect:
         path_months: The months of ``path``; negative ones come before the change.
         tables: Further aggregate tables by name: coefficients, event study, rivals.
         shift: Draws of NPS points per mean score point, shape (draw,), for conversion; None if not measured.
+        layer: Evidence discount in place of the shipped one of its grade; not saved with the effect.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Effect:
     path_months: tuple[int, ...] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     shift: NDArray[np.float64] | None = None
+    layer: BiasLayer | None = None
 
     def __post_init__(self) -> None:
         faults = self._faults()
@@ -105,7 +107,11 @@ class Effect:
     @property
     def bias_layer(self) -> BiasLayer:
         """The evidence discount that goes with the grade."""
-        return BIAS_LAYERS[self.grade]
+        return BIAS_LAYERS[self.grade] if self.layer is None else self.layer
+
+    def discounted(self, layers: Mapping[Grade, BiasLayer]) -> Effect:
+        """Return the effect with the discount of its grade from a company's own backtests."""
+        return replace(self, layer=layers[self.grade])
 
     @property
     def overall(self) -> NDArray[np.float64]:

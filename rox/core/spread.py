@@ -112,8 +112,9 @@ class Spread:
 
         def outside(stretch: float) -> float:
             start, end, a, b = shape(stretch)
-            below = betainc(a, b, (self.low - start) / (end - start))
-            above = 1 - betainc(a, b, (self.high - start) / (end - start))
+            low, high = ((value - start) / (end - start) for value in (self.low, self.high))
+            below = betainc(a, b, max(low, 0.0))
+            above = 1 - betainc(a, b, min(high, 1.0))
             return float(below + above - 0.10)
 
         return shape(float(brentq(outside, 1.0, 10.0, xtol=1e-12)))

@@ -12,9 +12,11 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from rox.core.case import Case, read_case
+from rox.core.check import BIAS_LAYERS, BiasLayer, Grade
 from rox.core.declared import Declared, Words, read_toml, validated
 from rox.core.errors import DataError
-from rox.core.words import Language
+from rox.core.layers import read_layers
+from rox.core.words import Edition, Language, languages_of
 
 TableName = Literal[
     "customers",
@@ -80,7 +82,7 @@ class About(Declared):
     title: Words
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     extract: dt.date
-    language: Language = "en"
+    language: Edition = "en"
     timezone: str = "UTC"
     min_cell: Annotated[int, Field(ge=1)] = 10
     seed: Annotated[int, Field(ge=0)] = 1
@@ -251,12 +253,19 @@ class Attrition(Declared):
     outcome: Name | None = None
 
 
+class Evidence(Declared):
+    """What estimates of each grade are worth, where the company has learned it from its own forecasts."""
+
+    layers: Annotated[str, Field(min_length=1)]
+
+
 class Study(Declared):
     """What a company tells rox about its tables, once.
 
     Attributes:
         about: Name, currency, date of the extract, language, display rules.
         engine: Where the tables are computed, and with how much memory.
+        evidence: The file of evidence discounts, in place of the shipped ones.
         sources: Raw files by name, for tables that are queries.
         connections: Databases by name, for tables that are queries there.
         tables: The tables by name.
@@ -269,6 +278,7 @@ class Study(Declared):
 
     about: About = Field(alias="study")
     engine: EngineOptions = EngineOptions()
+    evidence: Evidence | None = None
     sources: Mapping[Name, str] = {}
     connections: Mapping[Name, Connection] = {}
     tables: Mapping[TableName, Table]
@@ -286,14 +296,23 @@ class Study(Declared):
         return self._folder
 
     @property
+    def layers(self) -> Mapping[Grade, BiasLayer]:
+        """What estimates of each grade are worth: the study's own discounts, else the shipped ones.
+
+        Raises:
+            DataError: The file is missing or does not hold them.
+        """
+        return BIAS_LAYERS if self.evidence is None else read_layers(self.folder / self.evidence.layers)
+
+    @property
     def currency(self) -> str:
         """ISO code of the study's money."""
         return self.about.currency
 
     @property
     def language(self) -> Language:
-        """The language of its output."""
-        return self.about.language
+        """The language of its output; the first of them where reports are had in both."""
+        return languages_of(self.about.language)[0]
 
     @property
     def attrition_outcome(self) -> str | None:
@@ -396,6 +415,8 @@ def _cross_faults(study: Study) -> list[str]:
     for each, outcome in study.outcomes.items():
         if outcome.table not in study.tables:
             faults.append(f"outcomes.{each}.table: there is no table {outcome.table!r} in this study")
+    if study.evidence is not None and not (study.folder / study.evidence.layers).is_file():
+        faults.append(f"evidence.layers: there is no file {study.evidence.layers!r} in the study's folder")
     if study.attrition is not None and study.attrition_outcome is None:
         faults.append("attrition.outcome: name one outcome of the ledger that is a stock")
     if study.initiatives and "initiatives" not in study.tables:

@@ -14,6 +14,22 @@ from typing import Any, Literal, get_args
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+Edition = Literal["en", "zh", "both"]
+"""What a report can be had in: one language, or both in one file."""
+EDITIONS: tuple[Edition, ...] = get_args(Edition)
+
+
+def languages_of(edition: Edition) -> tuple[Language, ...]:
+    """Return the languages of an edition, the one that is shown first first.
+
+    Raises:
+        ValueError: No such edition.
+    """
+    if edition == "both":
+        return LANGUAGES
+    if edition not in LANGUAGES:
+        raise ValueError(f"a report is had in {', '.join(EDITIONS)}; got {edition!r}")
+    return (edition,)
 
 
 @cache

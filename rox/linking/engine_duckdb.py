@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from rox.core.errors import DataError
+from rox.linking.statements import statement
 
 SHOWABLE = (
     duckdb.BinderException,
@@ -61,7 +62,7 @@ class DuckDB:
 
     def sql(self, expression: ir.Table) -> str:
         """Return the SQL of an expression."""
-        return str(self.backend.compile(expression))
+        return statement(expression)
 
     def arrow(self, expression: ir.Table) -> pa.Table:
         """Run an expression and return its rows.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 Tone = Literal["", "good", "warn", "bad", "quiet"]
 
@@ -127,7 +128,58 @@ class Badge:
     detail: str = ""
 
 
-Block: TypeAlias = Text | Points | Heading | Table | Figure | Tiles | Badge
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """An input that a reader may move.
+
+    Attributes:
+        name: What it is.
+        unit: Words for its unit, such as ``%``; empty for none.
+        value: Its value in the report, as the page shows it.
+        number: The same as a browser's field for numbers holds it.
+        start: Lowest value, as such a field holds it.
+        end: Highest value.
+        step: Smallest move.
+    """
+
+    name: str
+    unit: str
+    value: str
+    number: str
+    start: str
+    end: str
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A calculation that a reader may try other inputs on; without scripts it shows its table.
+
+    Attributes:
+        key: Its id, unique on the page.
+        caption: What it computes.
+        how: How it computes, in a few sentences.
+        knobs: What can be moved.
+        results: Name of each result and its value in the report, in the order of the script.
+        still: What stands there without scripts.
+        script: The calculation.
+        numbers: What it computes with, the same in every language.
+        words: How results are written.
+    """
+
+    kind: ClassVar[str] = "panel"
+    key: str
+    caption: str
+    how: tuple[str, ...]
+    knobs: tuple[Knob, ...]
+    results: tuple[tuple[str, str], ...]
+    still: Table
+    script: str
+    numbers: Mapping[str, Any]
+    words: Mapping[str, Any]
+
+
+Block: TypeAlias = Text | Points | Heading | Table | Figure | Tiles | Badge | Panel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 import pandas as pd
 
 from rox.core.check import Check
+from rox.core.comparison import Comparison
 from rox.core.effect import Effect
 from rox.core.returns import Return
 from rox.core.study import Study
@@ -62,6 +63,7 @@ class Request:
         language: Of the report.
         study: Where labels, display rules and the day of the extract come from.
         date: Printed as the report's date.
+        since: What changed since an earlier run.
     """
 
     money: Return
@@ -70,6 +72,7 @@ class Request:
     language: Language = "en"
     study: Study | None = None
     date: dt.date | None = None
+    since: Comparison | None = None
 
     @property
     def least(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
+from rox.core.check import Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.estimand import Channel, Estimand, Question
 from rox.core.returns import Advice, Decision, Return
@@ -24,6 +24,8 @@ from rox.reporting.blocks import Tone
 from rox.reporting.numbers import MINUS, Form, form, probability, significant, step_of, written
 
 Strength = Literal["causal", "consistent", "goes_with"]
+JUST_SEEN = 0.005
+"""Share below which a part of the benefit is not named."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNS: dict[Advice, tuple[str, Tone]] = {
     Advice.GO: ("✓", "good"),
@@ -53,9 +55,14 @@ def advice(decision: Decision, language: Language) -> str:
 
 
 def shortfalls(decision: Decision) -> str:
-    """Return which conditions of "go" are not given: ``none``, ``value``, ``odds``, ``grade`` or ``odds_and_grade``."""
-    if decision.expected_npv <= 0:
-        return "value"
+    """Return which conditions of "go" are not given.
+
+    Returns:
+        ``none``, ``value``, ``risk`` (the mean is positive, but too little for its risk), ``odds``, ``grade`` or
+        ``odds_and_grade``.
+    """
+    if decision.criterion <= 0:
+        return "value" if decision.expected_npv <= 0 else "risk"
     odds, grade = decision.p_positive < decision.enough, not decision.grade.is_causal
     return "odds_and_grade" if odds and grade else "odds" if odds else "grade" if grade else "none"
 
@@ -65,13 +72,14 @@ def answer(money: Return, language: Language) -> str:
     decision, shape = money.decision, npv_form(money, language)
     values = {
         "title": money.case.about.title[language],
-        "months": money.case.horizon,
+        "months": money.ledger.horizon,
         "npv": shape(decision.npv),
         "range": shape.between(decision.low, decision.high),
         "expected": shape(decision.expected_npv),
         "p": probability(decision.p_positive, language, apart_from=decision.enough),
         "enough": probability(decision.enough, language),
         "grade": decision.grade,
+        **_risk(decision, shape, language),
     }
     return say(f"answer.{decision.advice}.{shortfalls(decision)}", language, **values)
 
@@ -79,11 +87,12 @@ def answer(money: Return, language: Language) -> str:
 def criteria(money: Return, language: Language) -> Iterator[tuple[str, str, str, bool]]:
     """Iterate over the conditions of "go": what it is, what is asked for, what was found, whether it is met."""
     decision, shape = money.decision, npv_form(money, language)
+    words = _risk(decision, shape, language)
     yield (
-        say("criterion.value", language),
+        say("criterion.risk" if decision.risk_aversion else "criterion.value", language, **words),
         say("criterion.value.asked", language),
-        shape(decision.expected_npv),
-        decision.expected_npv > 0,
+        shape(decision.criterion),
+        decision.criterion > 0,
     )
     yield (
         say("criterion.odds", language),
@@ -99,6 +108,18 @@ def criteria(money: Return, language: Language) -> Iterator[tuple[str, str, str,
     )
 
 
+def _risk(decision: Decision, shape: Form, language: Language) -> dict[str, str]:
+    """Write what decides under a policy averse to risk; without one there is nothing to write."""
+    if not decision.risk_aversion:
+        return {}
+    gamma = form("number", language, like=(decision.risk_aversion,), step=significant(decision.risk_aversion, 2))
+    return {
+        "criterion": shape(decision.criterion),
+        "cvar": shape(decision.cvar),
+        "gamma": gamma.number(decision.risk_aversion),
+    }
+
+
 def returns(money: Return, language: Language) -> str:
     """Say how likely the hurdle is beaten."""
     decision = money.decision
@@ -112,7 +133,7 @@ def returns(money: Return, language: Language) -> str:
 
 def payback(money: Return, language: Language) -> tuple[str, str]:
     """Say when the money is back, and in how many draws: a value and a remark."""
-    decision, months = money.decision, money.case.horizon
+    decision, months = money.decision, money.ledger.horizon
     share = probability(decision.p_payback, language)
     if math.isnan(decision.payback):
         return say("payback.open", language), say("payback.open.detail", language, p=share, months=months)
@@ -164,6 +185,34 @@ def grade_reasons(checks: Iterable[Check], grade: Grade, language: Language) -> 
     return (say(f"grade.{grade}", language), *(said or (say("grade.kept", language),)))
 
 
+def evidence_split(money: Return, language: Language) -> tuple[str, ...]:
+    """Say which share of the present benefit rests on which evidence, and what is only claimed."""
+    table = money.by_grade
+    counted = table[table["counted"] & table["share"].notna()]
+    shares = counted[counted["share"].abs() >= JUST_SEEN].sort_values("share", ascending=False, kind="stable")
+    shape = form("share", language, like=(1.0,), step=0.01)
+    if shares.empty:
+        said = [say("by_grade.none", language)]
+    elif len(shares) == 1 and shares.index[0] in list(Grade):
+        said = [say("by_grade.all", language, grade=shares.index[0])]
+    else:
+        parts = (
+            say(
+                "by_grade.part" if grade in list(Grade) else "by_grade.declared",
+                language,
+                share=shape(share),
+                grade=grade,
+            )
+            for grade, share in shares["share"].items()
+        )
+        said = [say("by_grade.sentence", language, parts=estimates.joined(parts, language))]
+    if "npv_with_claims" in money.point:
+        claims = estimates.joined((each.name for each in money.effects if each.grade is Grade.E), language)
+        npv = npv_form(money, language)(float(money.point["npv_with_claims"][0]))
+        said.append(say("by_grade.claims", language, claims=claims, npv=npv))
+    return tuple(said)
+
+
 def worth_knowing(money: Return, language: Language) -> str:
     """Say what perfect information would be worth, which bounds the price of any study."""
     evpi = money.decision.evpi
@@ -204,11 +253,15 @@ def form_of_factor(row: pd.Series[Any], language: Language, currency: str) -> Fo
 
 
 def at_other_grades(money: Return) -> pd.Series[float]:
-    """Return NPV on the point path if every effect had the evidence discount of another grade; index grade."""
+    """Return NPV on the point path if every effect had the evidence discount of another grade; index grade.
+
+    A claim, which is in no total, counts here as if it had been measured.
+    """
+    total = "npv_with_claims" if "npv_with_claims" in money.point else "npv"
     names = [each.name for each in money.ledger.inputs if each.name in {f"evidence_{e.name}" for e in money.effects}]
     found = {
-        grade: float(money.ledger.totals({**money.ledger.point, **dict.fromkeys(names, layer.mean)})["npv"][0])
-        for grade, layer in BIAS_LAYERS.items()
+        grade: float(money.ledger.totals({**money.ledger.point, **dict.fromkeys(names, layer.mean)})[total][0])
+        for grade, layer in money.layers.items()
     }
     return pd.Series(found, name="npv")
 
@@ -219,17 +272,19 @@ def not_said(money: Return, language: Language) -> Iterator[str]:
     if not money.grade.is_causal:
         yield say("not_said.cause", language, grade=money.grade)
     measured = max(effect.estimand.horizon for effect in effects)
-    if measured < case.horizon:
-        yield say("not_said.later", language, measured=measured, months=case.horizon)
+    months = money.ledger.horizon
+    if measured < months:
+        yield say("not_said.later", language, measured=measured, months=months)
     held = {channel for effect in effects for channel in effect.estimand.channels}
     held |= {benefit.channel for benefit in case.benefits.values()}
+    held |= {channel for channel in CHANNELS if channel in set(money.channels["channel"])}
     if absent := [channel for channel in CHANNELS if channel not in held]:
         names = estimates.joined((say(f"channel.{each}", language) for each in absent), language)
         yield say("not_said.channels", language, channels=names)
     if not all(effect.estimand.includes_exit for effect in effects):
         yield say("not_said.exits", language)
     for key in ("beyond", "people", "independent", "range"):
-        yield say(f"not_said.{key}", language, months=case.horizon)
+        yield say(f"not_said.{key}", language, months=months)
 
 
 def unpriced(rival: Effect, money: Return, language: Language) -> str:

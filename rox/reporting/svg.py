@@ -13,20 +13,19 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from rox.core.words import Language
+from rox.reporting.fonts import CHINESE, LATIN, faces
 
 INK, MUTED, RULE = "#1b2631", "#566270", "#c9d0d8"
 GAIN, LOSS, TOTAL, BAND = "#1f6f78", "#b4532a", "#2b3a67", "#dfe9ea"
 FONT_SIZE = 9.0
-FACES = "'Helvetica Neue',Arial,'PingFang SC','Microsoft YaHei','Noto Sans CJK SC','Noto Sans SC',sans-serif"
-LATIN = "DejaVu Sans"
-CHINESE_FACES = ("Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei")
+FACES = f"'{CHINESE}','Helvetica Neue',Arial,'PingFang SC','Microsoft YaHei','Noto Sans CJK SC',sans-serif"
+"""Faces of a reader's browser; the first is embedded in the page, for Chinese signs only."""
 INCH = 72.0
 ROW_NAME = ("axes fraction", "data")
 """Coordinates of a text that names a row at the left of a figure."""
@@ -69,12 +68,11 @@ def style() -> Any:
 
 
 def with_faces(ax: Axes, language: Language) -> Axes:
-    """Take every label as it is written, and set Chinese ones in whatever Chinese face this machine has."""
+    """Take every label as it is written, and set Chinese ones in the Chinese face that comes with the package."""
     for text in ax.findobj(Text):
         text.set_parse_math(False)
     if language == "zh":
-        installed = {font.name for font in font_manager.fontManager.ttflist}
-        _set_faces(ax, [LATIN, *(name for name in CHINESE_FACES if name in installed)])
+        _set_faces(ax, faces(language))
     return ax
 
 
@@ -129,11 +127,26 @@ def _inlined(text: str, *, key: str, title: str, description: str) -> str:
     box = re.search(r'viewBox="[^"]+"', body)
     if box is None:
         raise ValueError("the drawing has no viewBox")
-    inside = body[body.index(">") + 1 :]
-    inside = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', inside)
-    inside = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", inside)
-    inside = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{key}-\1"', inside)
+    inside = re.sub(r'xlink:href="#', 'href="#', body[body.index(">") + 1 :])
+    inside = _ids(inside, rf"{key}-\1")
     inside = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", rf"\1{FACES}", inside)
     names = f'role="img" aria-labelledby="{key}-title {key}-desc"'
     words = f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(description)}</desc>'
     return f'<svg {box.group()} xmlns="http://www.w3.org/2000/svg" {names}>{words}{inside.strip()}'
+
+
+def renamed(svg: str, suffix: str) -> str:
+    """Return a drawing of :func:`inline_svg` with other ids, so that it can stand twice on a page."""
+    ids = re.compile(r'(?<=aria-labelledby=")([^" ]+) ([^" ]+)(?=")')
+    return ids.sub(rf"\1{suffix} \2{suffix}", _ids(svg, rf"\1{suffix}"))
+
+
+def _ids(text: str, to: str) -> str:
+    """Rewrite ids and what refers to them, in tags only: labels may hold anything."""
+
+    def rewritten(tag: re.Match[str]) -> str:
+        found = re.sub(r'\bid="([^"]+)"', rf'id="{to}"', tag.group())
+        found = re.sub(r"url\(#([^)]+)\)", rf"url(#{to})", found)
+        return re.sub(r'\bhref="#([^"]+)"', rf'href="#{to}"', found)
+
+    return re.sub(r"<[^>]+>", rewritten, text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rox.core.case import EVERYONE, Case
+from rox.core.case import EVERYONE, Case, case_faults
+from rox.core.check import Grade
 from rox.core.effect import Effect
 from rox.core.errors import CaseError, UnitError
 from rox.core.estimand import FADING, Question
@@ -14,8 +15,17 @@ PRICED = (Unit.RATIO, Unit.MONEY_PER_CUSTOMER, Unit.LOG_HAZARD)
 """Outcome units that become money in the ledger."""
 
 
-def require_fit(effects: Sequence[Effect], case: Case) -> None:
-    """Refuse effects that the case cannot price.
+def told_apart_by_use(effects: Sequence[Effect], case: Case) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+    """Return the effects that are priced, and those that only explain (``explained_by`` of the case)."""
+    only = set(case.about.explained_by) - set(case.about.effects)
+    return (
+        tuple(effect for effect in effects if effect.name not in only),
+        tuple(effect for effect in effects if effect.name in only),
+    )
+
+
+def require_fit(effects: Sequence[Effect], case: Case, explainers: Sequence[Effect] = ()) -> None:
+    """Refuse effects that the case cannot price, and effects that cannot explain.
 
     Raises:
         UnitError: Units, doses or currencies that do not match, or an estimate that only describes people.
@@ -23,7 +33,7 @@ def require_fit(effects: Sequence[Effect], case: Case) -> None:
     """
     if not effects:
         raise CaseError(f"Case {case.name} has nothing to price.", ["give at least one effect"])
-    if faults := [fault for effect in effects for fault in _unit_faults(effect, case)]:
+    if faults := [fault for effect in (*effects, *explainers) for fault in _unit_faults(effect, case)]:
         raise UnitError(f"Case {case.name} cannot price these effects.", faults)
     if stray := [effect.name for effect in effects if effect.name not in case.about.effects]:
         raise CaseError(
@@ -31,8 +41,9 @@ def require_fit(effects: Sequence[Effect], case: Case) -> None:
             [f"{name}: not among them; add it to `effects` of the case if the case is to rest on it" for name in stray],
         )
     if faults := [
+        *case_faults(case),
         *_channel_faults(effects, case),
-        *(fault for effect in effects for fault in _group_faults(effect, case)),
+        *(fault for effect in (*effects, *explainers) for fault in _group_faults(effect, case)),
     ]:
         raise CaseError(f"Case {case.name} and its effects do not fit.", faults)
 
@@ -41,6 +52,11 @@ def segments(effects: Sequence[Effect], case: Case) -> tuple[str, ...]:
     """Return the segments of the ledger: the case's, or the effects' when the case speaks of everyone at once."""
     named = tuple(case.people)
     return effects[0].groups if named == (EVERYONE,) else named
+
+
+def is_claim(effect: Effect) -> bool:
+    """Whether an effect is a claim (grade E), which is shown as a scenario and counted in no total."""
+    return effect.grade is Grade.E
 
 
 def column(effect: Effect, segment: str) -> int:
@@ -103,6 +119,9 @@ def _channel_faults(effects: Sequence[Effect], case: Case) -> list[str]:
             holders.setdefault(channel, []).append(f"effect {effect.name}")
     for name, benefit in case.benefits.items():
         holders.setdefault(benefit.channel, []).append(f"benefits.{name}")
+    for channel, table in (("referral", case.referral), ("cost_to_serve", case.contacts)):
+        if table is not None:
+            holders.setdefault(channel, []).append("contacts" if channel == "cost_to_serve" else "referral")
     return [
         f"ROX-V01: the same money is in two places: {channel} is in {' and in '.join(who)}; keep one of them"
         for channel, who in sorted(holders.items())

@@ -2,43 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rox.core.case import Assumption, Case, Cost
+from rox.core.assumption import Assumption
+from rox.core.case import Case, Cost
+from rox.core.case_parts import SECOND_MOST
 from rox.core.declared import Wording
 from rox.core.effect import Effect
 from rox.core.formula import names
 from rox.core.ledger import NO_WORDS, Input, Ledger, Line
 from rox.core.spread import Spread
-from rox.core.units import Dose, Unit
-from rox.valuation.fit import column, segments
+from rox.valuation.estimated import GROUP_TABLES, estimates, extra_money, named_inputs, suffix_of
+from rox.valuation.fit import is_claim, segments
+from rox.valuation.paths import PathLines, path_lines, path_of
+from rox.valuation.streams import (
+    DECLARED,
+    declared_inputs,
+    declared_lines,
+    income_line,
+    margin_of,
+    new_only,
+    present,
+    total_line,
+)
 
-GROUP_TABLES = {"people": "customers", "balance": "money", "margin": "share_per_year", "attrition": "share_per_year"}
-EFFECT_UNITS = {Unit.RATIO: "share", Unit.MONEY_PER_CUSTOMER: "money_per_point", Unit.LOG_HAZARD: "log_hazard"}
+FINANCE_UNITS = {
+    "discount": "share_per_year",
+    "tax": "share",
+    "hurdle": "share",
+    "capital": "share_per_year",
+    "reinvest": "share_per_year",
+    "overrun": "factor",
+}
 
 
-def ledger_of(effects: Sequence[Effect], case: Case) -> Ledger:
+def ledger_of(effects: Sequence[Effect], case: Case, explainers: Sequence[Effect] = ()) -> Ledger:
     """Build the total-effect ledger of a case.
 
     Every benefit follows one shape: it builds up evenly over ``ramp`` months, then halves every ``half_life``.
-    Customers leave at their natural rate once the months that the estimate has seen are over.
+    Customers leave at their natural rate once the months that the estimate has seen are over. Effects of grade E are
+    claims: their income is computed and left out of every total but ``npv_with_claims``.
+
+    Args:
+        effects: What is priced.
+        case: The case.
+        explainers: Effects that split a priced total by channel (:mod:`rox.valuation.paths`).
     """
     groups = segments(effects, case)
-    inputs = (*_constants(), *_assumptions(effects, case, groups), *_estimates(effects, groups))
-    schedules = {f"when_{kind}_{key}": row.schedule(case.horizon) for kind, key, row in _flows(case)}
-    lines = (*_shape(), *_benefits(effects, case, groups), *_flow_lines(case), *_cash(case), *_totals())
+    path = path_of(effects, case, explainers)
+    split = path_lines(path, case, groups) if path else PathLines()
+    inputs = (
+        *_constants(case),
+        *_assumptions(case, groups),
+        *estimates(effects, groups),
+        *split.inputs,
+    )
+    lines = (
+        *_shape(),
+        *_benefits(effects, case, groups),
+        *split.monthly,
+        *_flow_lines(case),
+        *_cash(case),
+        *_totals(case),
+        *_worths(effects, case),
+        *split.totals,
+    )
     used = {name for line in lines for name in names(line.formula)}
     return Ledger(
-        horizon=case.horizon,
+        horizon=case.months,
         inputs=tuple(each for each in inputs if each.name in used),
-        schedules=schedules,
+        schedules=_schedules(case),
         lines=lines,
     )
 
 
-def _constants() -> Iterator[Input]:
-    for name, value, unit in (("year", 12.0, "months"), ("half", 0.5, "factor")):
+def _schedules(case: Case) -> dict[str, tuple[float, ...]]:
+    rows = {f"when_{kind}_{key}": row.schedule(case.months) for kind, key, row in _flows(case)}
+    if (known := case.about.in_budget_from) is not None:
+        rows["when_new"] = tuple(float(month < known) for month in range(case.months + 1))
+    if case.terminal is not None:
+        rows["when_after"] = tuple(float(month > case.horizon) for month in range(case.months + 1))
+    return rows
+
+
+def _constants(case: Case) -> Iterator[Input]:
+    constants = (
+        ("year", 12.0, "months"),
+        ("half", 0.5, "factor"),
+        ("last_month", float(case.months), "months"),
+        ("second_most", SECOND_MOST, "share"),
+    )
+    for name, value, unit in constants:
         yield Input(name=name, word=f"input.{name}", unit=unit, spread=Spread.fixed(value), kind="constant")
 
 
@@ -60,16 +115,21 @@ def _assumed(
     )
 
 
-def _assumptions(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) -> Iterator[Input]:
+def _assumptions(case: Case, groups: tuple[str, ...]) -> Iterator[Input]:
     for table, unit in GROUP_TABLES.items():
         for place, (group, assumption, key) in enumerate_groups(case, table, groups):
             shown = "" if key == f"{table}.all" else group
             yield _assumed(f"{table}_{place}", f"input.{table}", unit, assumption, key, shown)
     for key, unit in (("ramp", "months"), ("half_life", "months")):
         yield _assumed(key, f"input.{key}", unit, getattr(case.timing, key), f"timing.{key}")
-    for key, unit in (("discount", "share_per_year"), ("tax", "share"), ("hurdle", "share")):
-        yield _assumed(key, f"input.{key}", unit, getattr(case.finance, key), f"finance.{key}")
-    if case.lift is not None and any(effect.estimand.dose is not Dose.INITIATIVE for effect in effects):
+    for key, unit in FINANCE_UNITS.items():
+        if (assumption := getattr(case.finance, key)) is not None:
+            yield _assumed(key, f"input.{key}", unit, assumption, f"finance.{key}")
+    if case.inflow is not None:
+        yield _assumed("inflow", "input.inflow", "share", case.inflow, "inflow")
+    for name, unit, assumption, place in declared_inputs(case):
+        yield _assumed(name, f"input.{name}", unit, assumption, place)
+    if case.lift is not None:
         yield _assumed("lift", "input.lift", case.lift.unit, case.lift, "lift")
     for kind, key, row in _flows(case):
         name = f"{kind}_{key}"
@@ -92,45 +152,11 @@ def enumerate_groups(
             yield suffix, (group, assumption, key)
 
 
-def suffix_of(case: Case, table: str, group: str, groups: tuple[str, ...]) -> str:
-    """Return the suffix of the input that holds a segment's assumption."""
-    key, _ = case.of_group(table, group)
-    return "all" if key == f"{table}.all" else str(groups.index(group) + 1)
-
-
 def _flows(case: Case) -> Iterator[tuple[str, str, Cost]]:
     for key, cost in case.costs.items():
         yield "cost", key, cost
     for key, benefit in case.benefits.items():
         yield "benefit", key, benefit
-
-
-def _estimates(effects: Sequence[Effect], groups: tuple[str, ...]) -> Iterator[Input]:
-    for effect in effects:
-        unit = EFFECT_UNITS[effect.estimand.unit]
-        for place, group in enumerate(groups, start=1):
-            draws = effect.draws[:, column(effect, group)]
-            spread = Spread.normal(float(draws.mean()), float(draws.std(ddof=1)))
-            word = f"input.effect.{effect.estimand.unit}"
-            yield _measured(f"effect_{effect.name}_{place}", word, unit, spread, effect, group)
-        layer = effect.bias_layer
-        evidence = Spread.normal(layer.mean, layer.sd)
-        yield _measured(f"evidence_{effect.name}", f"input.evidence.{effect.grade}", "factor", evidence, effect)
-        seen = float(effect.estimand.horizon if effect.estimand.includes_exit else 0)
-        yield _measured(f"seen_{effect.name}", "input.seen", "months", Spread.fixed(seen), effect)
-
-
-def _measured(name: str, word: str, unit: str, spread: Spread, effect: Effect, group: str = "") -> Input:
-    return Input(
-        name=name,
-        word=word,
-        group=group,
-        unit=unit,
-        spread=spread,
-        kind="estimate",
-        source=f"{effect.specification.partition('(')[0]}, data {effect.fingerprint[:8]}",
-        place=effect.name,
-    )
 
 
 def _shape() -> Iterator[Line]:
@@ -145,70 +171,49 @@ def _shape() -> Iterator[Line]:
 
 def _benefits(effects: Sequence[Effect], case: Case, groups: tuple[str, ...]) -> Iterator[Line]:
     rows = [(effect, place, group) for effect in effects for place, group in enumerate(groups, start=1)]
-    named = {group: {table: _input_of(case, table, group, groups) for table in GROUP_TABLES} for group in groups}
+    named = {group: named_inputs(case, group, groups) for group in groups}
     which = {effect.name: told_apart(effect, effects) for effect in effects}
     for effect, place, group in rows:
-        for line in _extra_money(effect, named[group], place):
+        for line in extra_money(effect, named[group], place):
             yield replace(line, group=group, text=which[effect.name])
     incomes = []
     for effect, place, group in rows:
-        line = Line(
-            name=f"income_{effect.name}_{place}",
-            word="line.income",
-            group=group,
-            text=which[effect.name],
-            unit="money",
-            section="section.income",
-            formula=f"extra_{effect.name}_{place} * {named[group]['margin']} / year",
-        )
-        incomes.append(line.name)
-        yield line
+        for line in _income(effect, case, named[group]["margin"], place):
+            yield replace(line, group=group, text=which[effect.name])
+        incomes += [] if is_claim(effect) else [f"income_{effect.name}_{place}"]
     for key, benefit in case.benefits.items():
-        line = Line(
+        yield Line(
             name=f"income_{key}",
             word="line.benefit",
             text=benefit.label,
             unit="money",
             section="section.income",
-            formula=f"benefit_{key} * when_benefit_{key}",
+            formula=new_only(f"benefit_{key} * when_benefit_{key}", case),
         )
-        incomes.append(line.name)
+        incomes.append(f"income_{key}")
+    for line in declared_lines(case, [(each["people"], each["attrition"]) for each in named.values()]):
         yield line
-    yield Line(
-        name="benefit", word="line.benefit_total", unit="money", section="section.income", formula=" + ".join(incomes)
-    )
+        incomes += [line.name] if line.name in DECLARED else []
+    if not incomes:
+        yield income_line("income_none", "line.income_none", "0 * month")
+    counted = " + ".join(incomes or ["income_none"])
+    yield income_line("benefit", "line.benefit_total", counted)
+
+
+def _income(effect: Effect, case: Case, margin: str, place: int) -> Iterator[Line]:
+    """Lines from extra money held to what it earns, after the charge for the capital it ties up."""
+    extra, income, charge = (f"{kind}_{effect.name}_{place}" for kind in ("extra", "income", "charge"))
+    earned = f"{extra} * {margin_of(effect, case, margin)} / year"
+    if case.finance.capital is None:
+        yield income_line(income, "line.income", new_only(earned, case))
+        return
+    yield income_line(charge, "line.charge", f"{extra} * capital / year")
+    yield income_line(income, "line.income_after", new_only(f"({earned} - {charge})", case))
 
 
 def told_apart(effect: Effect, effects: Sequence[Effect]) -> Wording:
     """Return the effect's name for a label, or nothing when there is only one."""
     return Wording(en=effect.name, zh=effect.name) if len(effects) > 1 else NO_WORDS
-
-
-def _input_of(case: Case, table: str, group: str, groups: tuple[str, ...]) -> str:
-    return f"{table}_{suffix_of(case, table, group, groups)}"
-
-
-def _extra_money(effect: Effect, named: Mapping[str, str], place: int) -> Iterator[Line]:
-    """Lines from people to extra money held, by the unit of the effect."""
-    name = effect.name
-    per_point = "" if effect.estimand.dose is Dose.INITIATIVE else " * lift"
-    moved = f"effect_{name}_{place} * evidence_{name}{per_point} * shape"
-    stays = f"1 - {named['attrition']}"
-    stay, kept = f"stay_{name}_{place}", f"kept_{name}_{place}"
-    if effect.estimand.unit is Unit.LOG_HAZARD:
-        yield _effect_line(stay, "line.stay_without", "share", f"({stays}) ** (month / year)")
-        leaving = f"({stays}) ** (EXP({moved}) / year)"
-        yield _effect_line(kept, "line.stay_with", "share", f"IF(month == 0, 1, PREV({kept}) * {leaving})")
-        money = f"{named['people']} * {named['balance']} * ({kept} - {stay})"
-    else:
-        yield _effect_line(stay, "line.stay", "share", f"({stays}) ** (MAX(0, month - seen_{name}) / year)")
-        base = f"{named['people']} * {named['balance']}" if effect.estimand.unit is Unit.RATIO else named["people"]
-        money = f"{base} * {moved} * {stay}"
-    yield _effect_line(f"extra_{name}_{place}", "line.extra", "money", money)
-
-
-def _effect_line(name: str, word: str, unit: str, formula: str) -> Line:
-    return Line(name=name, word=word, unit=unit, section="section.effect", formula=formula)
 
 
 def _flow_lines(case: Case) -> Iterator[Line]:
@@ -219,7 +224,7 @@ def _flow_lines(case: Case) -> Iterator[Line]:
             text=cost.label,
             unit="money",
             section="section.cost",
-            formula=f"cost_{key} * when_cost_{key}",
+            formula=f"cost_{key} * when_cost_{key}" + (" * overrun" if case.finance.overrun else ""),
         )
     spent = " + ".join(f"spent_{key}" for key in case.costs)
     yield Line(name="cost", word="line.cost_total", unit="money", section="section.cost", formula=spent)
@@ -247,25 +252,52 @@ def _crossing(total: str, flow: str) -> str:
     return f"IF({total} >= 0 and PREV({total}) < 0, month - 1 - PREV({total}) / {flow}, 0)"
 
 
-def _totals() -> Iterator[Line]:
-    after_tax = "(1 - tax) * discount_factor"
+def _totals(case: Case) -> Iterator[Line]:
     at = "(1 + {rate}) ** (0 - month)"
     rows = (
         ("undiscounted", "money", "SUM(net)"),
         ("npv", "money", "SUM(present)"),
-        ("present_benefit", "money", f"SUM(benefit * {after_tax})"),
-        ("present_cost", "money", f"SUM(cost * {after_tax})"),
+        ("present_benefit", "money", present("benefit")),
+        ("present_cost", "money", present("cost")),
         ("roi", "share", "present_benefit / present_cost - 1"),
         ("beats_hurdle", "ratio", "IF(roi > hurdle, 1, 0)"),
         ("turns", "ratio", "SUM(turn)"),
         ("irr_first", "share", "IF(turns == 1, IRR(net), NONE)"),
         ("irr_month", "share", _newton("irr_first", at)),
         ("irr", "share_per_year", "IF(KNOWN(irr_month), (1 + irr_month) ** year - 1, NONE)"),
+        *_modified_rate("discount" if case.finance.reinvest is None else "reinvest"),
         ("payback", "months", "IF(LAST(cumulative) >= 0, HIGHEST(back), NONE)"),
         ("discounted_payback", "months", "IF(LAST(cumulative_present) >= 0, HIGHEST(back_present), NONE)"),
+        *([] if case.terminal is None else [("npv_after", "money", "SUM(present * when_after)")]),
     )
     for name, unit, formula in rows:
-        yield Line(name=name, word=f"line.{name}", unit=unit, scope="total", section="section.result", formula=formula)
+        yield total_line(name, f"line.{name}", unit, formula)
+
+
+def _modified_rate(reinvest: str) -> Iterator[tuple[str, str, str]]:
+    """Rate at which all that is spent, as of the start, grows into all that comes back, put to work until the end."""
+    yield "spent_now", "money", "SUM(-net * (net < 0) * discount_factor)"
+    yield "gained_then", "money", f"SUM(net * (net > 0) * (1 + {reinvest}) ** ((last_month - month) / year))"
+    both = "spent_now > 0 and gained_then > 0"
+    yield "mirr", "share_per_year", f"IF({both}, (gained_then / spent_now) ** (year / last_month) - 1, NONE)"
+
+
+def _worths(effects: Sequence[Effect], case: Case) -> Iterator[Line]:
+    """Present benefit of each effect, of each benefit, and NPV with what is only claimed."""
+    groups = segments(effects, case)
+    for effect in effects:
+        incomes = " + ".join(f"income_{effect.name}_{place}" for place in range(1, len(groups) + 1))
+        name, word = f"worth_effect_{effect.name}", "line.worth_claim" if is_claim(effect) else "line.worth_effect"
+        yield replace(total_line(name, word, "money", present(incomes)), text=Wording(en=effect.name, zh=effect.name))
+    for key, benefit in case.benefits.items():
+        line = total_line(f"worth_benefit_{key}", "line.worth_benefit", "money", present(f"income_{key}"))
+        yield replace(line, text=benefit.label)
+    for name in DECLARED:
+        if getattr(case, DECLARED[name]) is not None:
+            key = DECLARED[name]
+            yield total_line(f"worth_{key}", f"line.worth_{key}", "money", present(name))
+    if claims := [f"worth_effect_{effect.name}" for effect in effects if is_claim(effect)]:
+        yield total_line("npv_with_claims", "line.npv_with_claims", "money", " + ".join(["npv", *claims]))
 
 
 def _newton(rate: str, at: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from rox.core.effect import Effect
-from rox.core.formula import Array
+from rox.core.formula import Array, names
 from rox.core.ledger import Input, Ledger, label
 from rox.core.words import LANGUAGES
 
@@ -31,15 +31,20 @@ class Factor:
 
 
 def factors(ledger: Ledger, effects: Sequence[Effect]) -> Iterator[Factor]:
-    """Iterate over the factors of a ledger: each effect as one, each other input but the constants by itself."""
+    """Iterate over the factors that lines of a ledger use: each effect as one, each other input but constants alone."""
+    used = {name for line in ledger.lines for name in names(line.formula)}
     for effect in effects:
-        members = tuple(each for each in ledger.inputs if each.name.startswith(f"effect_{effect.name}_"))
+        members = tuple(
+            each for each in ledger.inputs if each.name in used and each.name.startswith(f"effect_{effect.name}_")
+        )
+        if not members:
+            continue
         first = members[0]
         en, zh = (label(first.word, language) for language in LANGUAGES)
         yield Factor(f"effect_{effect.name}", en, zh, first.unit, members)
     for each in ledger.inputs:
         fixed_by_design = each.kind == "constant" or each.name == "hurdle" or each.name.startswith("seen_")
-        if not each.name.startswith("effect_") and not fixed_by_design:
+        if each.name in used and not each.name.startswith("effect_") and not fixed_by_design:
             yield Factor(each.name, each.label("en"), each.label("zh"), each.unit, (each,))
 
 
@@ -53,7 +58,7 @@ def tornado(ledger: Ledger, effects: Sequence[Effect], draws: Mapping[str, Array
         customer-weighted means over its segments.
     """
     to_npv = ledger.leading_to("npv")
-    rows = [_row(factor, to_npv, effects, draws) for factor in factors(ledger, effects)]
+    rows = [_row(factor, to_npv, effects, draws) for factor in factors(to_npv, effects)]
     table = pd.DataFrame(rows)
     return table.sort_values("swing", ascending=False, kind="stable").reset_index(drop=True)
 

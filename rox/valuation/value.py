@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rox.core.case import Case
-from rox.core.check import Check, Verdict
+from rox.core.check import BIAS_LAYERS, BiasLayer, Check, Grade, Verdict
 from rox.core.declared import Wording
 from rox.core.effect import Effect
 from rox.core.formula import Array
@@ -17,9 +17,14 @@ from rox.core.returns import Return
 from rox.core.units import Unit
 from rox.valuation.decision import decide
 from rox.valuation.draws import joint_draws
-from rox.valuation.fit import column, require_fit, segments
+from rox.valuation.findings import Setting
+from rox.valuation.fit import column, is_claim, require_fit, segments, told_apart_by_use
+from rox.valuation.information import knowing
 from rox.valuation.lines import ledger_of, told_apart
+from rox.valuation.paths import path_of
 from rox.valuation.sensitivity import tornado
+from rox.valuation.split import by_grade, channels, split_checks
+from rox.valuation.streams import DECLARED
 
 BLOCK = 5_000
 FAN = (0.05, 0.25, 0.50, 0.75, 0.95)
@@ -28,18 +33,28 @@ MONEY = ("people", "balance")
 
 
 def value(
-    effects: Effect | Sequence[Effect], case: Case, *, draws: int = 20_000, rng: int | np.random.Generator | None = None
+    effects: Effect | Sequence[Effect],
+    case: Case,
+    *,
+    draws: int = 20_000,
+    rng: int | np.random.Generator | None = None,
+    layers: Mapping[Grade, BiasLayer] = BIAS_LAYERS,
 ) -> Return:
     """Turn effects into monthly cash flows, draw by draw, and into a decision.
 
     The total-effect ledger: extra money held by the customers of the case, times its yearly margin, less costs and tax,
     discounted month by month. Point path and draws are the same lines (:mod:`rox.core.ledger`) with other inputs.
 
+    An effect that the case names only in ``explained_by`` is not priced: it splits the total of another by channel.
+    Effects of grade E are claims: they stand in ``by_grade`` and in ``npv_with_claims`` and are in no other total.
+
     Args:
         effects: What the initiative does: per initiative, or per point of the score together with the case's lift.
         case: People, balances, margins, costs and timing.
         draws: Number of joint draws.
         rng: Seed. The same seed gives the same draws on the same machine.
+        layers: What estimates of each grade are worth; by default the shipped discounts, else the study's own
+            (``study.layers``), learned from what became of earlier forecasts.
 
     Raises:
         UnitError: An effect is descriptive, or its dose, unit or currency does not match the case.
@@ -48,15 +63,20 @@ def value(
     References:
         Brealey, Myers & Allen, *Principles of Corporate Finance*, on NPV, IRR and payback.
     """
-    priced = (effects,) if isinstance(effects, Effect) else tuple(effects)
-    require_fit(priced, case)
+    asked = (effects,) if isinstance(effects, Effect) else tuple(effects)
+    given = asked if layers is BIAS_LAYERS else tuple(effect.discounted(layers) for effect in asked)
+    priced, explainers = told_apart_by_use(given, case)
+    require_fit(priced, case, explainers)
     groups = segments(priced, case)
-    ledger = ledger_of(priced, case)
+    ledger = ledger_of(priced, case, explainers)
+    path = path_of(priced, case, explainers)
     seed = int(np.random.default_rng(rng).integers(0, 2**63)) if not isinstance(rng, int) else rng
-    drawn = joint_draws(ledger, priced, groups, draws, seed)
+    drawn = joint_draws(ledger, given, groups, draws, seed, case.correlation)
     point = {line.name: found[0] for line, found in ledger.run(ledger.point)}
     totals, fan = _simulate(ledger, drawn, draws)
-    grade = max(effect.grade for effect in priced)
+    grade = max([effect.grade for effect in priced if not is_claim(effect)], default=Grade.E)
+    setting = Setting(case=case, effects=priced, groups=groups, ledger=ledger, drawn=drawn, seed=seed)
+    known = knowing(setting, totals["npv"])
     return Return(
         case=case,
         effects=priced,
@@ -64,13 +84,23 @@ def value(
         point=point,
         draws=totals,
         fan=fan,
-        by_group=_by_group(priced, groups, ledger, point),
+        by_group=_by_group(priced, groups, point),
+        channels=channels(priced, case, path, point, totals),
+        by_grade=by_grade(priced, case, point, totals),
         tornado=tornado(ledger, priced, drawn),
         bridge=_bridge(case, priced, point),
-        checks=(*_checks(totals, point), *_weighing(priced, case, groups)),
+        checks=(
+            *_checks(totals, point),
+            *_weighing(priced, case, groups),
+            *split_checks(priced, case, ledger, path, point, totals),
+            *(known.checks if known else ()),
+        ),
         grade=grade,
-        decision=decide(totals, grade, case.finance.hurdle.spread.likely),
+        decision=decide(totals, grade, case.finance.hurdle.spread.likely, case.policy),
         seed=seed,
+        drawn=drawn,
+        knowing=known,
+        layers=layers,
     )
 
 
@@ -94,10 +124,8 @@ def _simulate(ledger: Ledger, drawn: Mapping[str, Array], size: int) -> tuple[di
     return {name: np.concatenate(parts) for name, parts in totals.items()}, fan
 
 
-def _by_group(
-    effects: Sequence[Effect], groups: tuple[str, ...], ledger: Ledger, point: Mapping[str, Array]
-) -> pd.DataFrame:
-    """Discounted benefit before tax on the point path, by effect and segment."""
+def _by_group(effects: Sequence[Effect], groups: tuple[str, ...], point: Mapping[str, Array]) -> pd.DataFrame:
+    """Discounted benefit before tax on the point path, by effect and segment; claims are left out."""
     factor = point["discount_factor"]
     rows = [
         {
@@ -107,9 +135,10 @@ def _by_group(
             "extra_money_at_peak": float(max(point[f"extra_{effect.name}_{place}"], key=abs)),
         }
         for effect in effects
+        if not is_claim(effect)
         for place, group in enumerate(groups, start=1)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["effect", "group", "present_benefit", "extra_money_at_peak"])
 
 
 def _bridge(case: Case, effects: Sequence[Effect], point: Mapping[str, Array]) -> pd.DataFrame:
@@ -120,10 +149,15 @@ def _bridge(case: Case, effects: Sequence[Effect], point: Mapping[str, Array]) -
 
     steps = []
     for effect in effects:
+        if is_claim(effect):
+            continue
         gained = sum(point[name].sum() for name in point if name.startswith(f"income_{effect.name}_"))
         steps.append(step("bridge.effect", float(gained), "gain", told_apart(effect, effects)))
     for key, benefit in case.benefits.items():
         steps.append(step("bridge.benefit", float(point[f"income_{key}"].sum()), "gain", benefit.label))
+    for name in (*DECLARED, "income_none"):
+        if name in point:
+            steps.append(step(f"bridge.{name}", float(point[name].sum()), "gain"))
     for key, cost in case.costs.items():
         steps.append(step("bridge.cost", -float(point[f"spent_{key}"].sum()), "loss", cost.label))
     steps.append(step("bridge.tax", -float(point["tax_paid"].sum()), "loss"))

@@ -16,8 +16,9 @@ from rox.core.estimand import Estimand, Question
 from rox.core.linked import Step
 from rox.core.returns import Return
 from rox.core.units import Dose, Unit
-from rox.core.words import LANGUAGES, Language
-from rox.reporting.report import report
+from rox.core.words import Language
+from rox.reporting.html import page_html
+from rox.reporting.report import Report, report
 from rox.valuation.value import value
 
 SEGMENTS = ("mass", "gold", "private")
@@ -249,9 +250,18 @@ def returns() -> Callable[..., Return]:
 
 
 @pytest.fixture(scope="session")
-def pages(money: Return, rival: Effect, experience: Seen) -> dict[Language, str]:
-    """The whole page in both languages."""
-    return {
-        language: report(money, rivals=[rival], experience=experience, language=language).html()
-        for language in LANGUAGES
-    }
+def told(money: Return, rival: Effect, experience: Seen) -> Report:
+    """The whole report in both languages."""
+    return report(money, rivals=[rival], experience=experience, language="both")
+
+
+@pytest.fixture(scope="session")
+def pages(told: Report) -> dict[Language, str]:
+    """The whole page in each language by itself."""
+    return {version.request.language: page_html((version,)) for version in told.versions}
+
+
+@pytest.fixture(scope="session")
+def both(told: Report) -> str:
+    """The page that holds both languages."""
+    return told.html()

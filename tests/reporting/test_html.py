@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
 import itertools
 import os
 import re
@@ -34,13 +36,16 @@ PARTS = (
     "measure",
     "assumptions",
     "scenarios",
+    "what-if",
     "turning",
+    "knowing",
+    "reconciliation",
     "silence",
     "trail",
     "card",
     "provenance",
 )
-VOID = {"meta", "link", "br", "path", "use", "rect", "line", "circle"}
+VOID = {"meta", "link", "br", "path", "use", "rect", "line", "circle", "input"}
 
 
 class Outline(HTMLParser):
@@ -112,7 +117,7 @@ def test_the_page_is_whole_and_accessible(pages: dict[Language, str], language: 
     assert len(found.all("table")) == len(found.all("caption"))
     assert all(each.get("scope") in ("col", "row") for each in found.all("th"))
     pictures = found.all("svg")
-    assert len(pictures) == len(found.all("figure")) == 7
+    assert len(pictures) == len(found.all("figure")) >= 7
     assert all(each["role"] == "img" and each["aria-labelledby"] for each in pictures)
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
@@ -123,18 +128,23 @@ def test_the_page_is_whole_and_accessible(pages: dict[Language, str], language: 
 def test_the_page_asks_nobody_for_anything(pages: dict[Language, str], language: Language) -> None:
     page = pages[language]
     found = outline(page)
-    assert found.all("script") == []
-    assert not re.search(r"@import|@font-face|javascript:|\son\w+=", page)
+    assert [each.get("type") for each in found.all("script")] == ["application/json", None]
+    assert not re.search(r"@import|javascript:|\son\w+=|eval\(|Function\(|fetch\(|XMLHttp|innerHTML|src=", page)
+    assert all(source.startswith('"data:font/woff') for source in re.findall(r"url\(([^#)][^)]*)\)", page))
     addresses = set(re.findall(r"\w+://[^\"'\s<>]+", page))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     policy = next(each for each in found.all("meta") if each.get("http-equiv"))
-    assert "default-src 'none'" in str(policy["content"])
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}';" in str(policy["content"])
+    assert "unsafe-eval" not in page
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_customer_is_on_the_page(pages: dict[Language, str], language: Language) -> None:
-    visible = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", pages[language], flags=re.DOTALL)
-    visible = visible.replace("5f1c0d6c8e0b4a7f" * 4, "")
+    unseen = r"<style>.*?</style>|<script.*?</script>|<svg.*?</svg>|<[^>]+>"
+    visible = re.sub(unseen, " ", pages[language], flags=re.DOTALL)
+    visible = re.sub(r"\b[0-9a-f]{64}\b", "", visible)
     assert not re.search(r"(?i)customer[_ ]?id|客户号", visible)
     assert not re.search(r"\b[A-Za-z]{1,4}[-_]?\d{5,}\b", visible)
     assert not re.search(r"(?<![\d,.])1[3-9]\d{9}(?!\d)|(?<!\d)\d{17}[\dXx](?!\d)|[\w.]+@[\w.]+\.\w+", visible)
@@ -195,13 +205,14 @@ def test_what_users_write_is_escaped(returns: Callable[..., Return], effects: Ca
         ),
     )
     page = report(renamed).html()
-    assert "<script" not in page
+    assert page.count("<script") == 2
+    assert "alert" not in page.partition('<script type="application/json"')[2]
     assert outline(page).faults == []
     assert page.count("&lt;script&gt;") > 8
 
 
 def test_the_register_holds_every_input_of_the_ledger(money: Return) -> None:
-    shown = [row[0] for table in tables(assumptions(Request(money=money))) for row in words(table)]
+    shown = [row[0] for table in tables(assumptions(Request(money=money)))[:3] for row in words(table)]
     assert sorted(shown) == sorted(each.label("en") for each in money.ledger.inputs)
     first = words(tables(assumptions(Request(money=money)))[0])
     rows = {row[0]: row for row in first}

@@ -183,7 +183,7 @@ def test_inputs_are_named_cells_with_their_range_owner_source_and_date(
         assert row[4:6] == [number if number is None else pytest.approx(number, rel=1e-14) for number in wanted]
         assert [text or "" for text in row[8:10]] == [each.owner, each.source]
         assert (row[10].date() if row[10] else None) == each.date
-        assert [text or "" for text in row[11:13]] == [each.place, f"in_{each.name}"]
+        assert [text or "" for text in row[14:16]] == [each.place, f"in_{each.name}"]
 
 
 def test_only_inputs_the_unit_and_forms_are_open(books: dict[Language, Path], money: Return) -> None:

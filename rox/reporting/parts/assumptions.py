@@ -1,23 +1,29 @@
-"""Every number that goes into the calculation, and who answers for it."""
+"""Every number that goes into the calculation, who answers for it, and which to doubt first."""
 
 from __future__ import annotations
 
 from rox.core.ledger import Input
-from rox.reporting.blocks import Block, Column, Part, Table, Text
+from rox.reporting import sentences
+from rox.reporting.blocks import Block, Cell, Column, Part, Table, Text, Tone
 from rox.reporting.estimates import effect_name
+from rox.reporting.materiality import Level
 from rox.reporting.numbers import MISSING, Form, form, step_of, unit_name, written
 from rox.reporting.request import Request
+from rox.reporting.risk import Risk, mitigation_said, quality_said, risks
 
 KINDS = ("assumption", "estimate", "constant")
+SIGNS: dict[Level, tuple[str, Tone]] = {"high": ("✕", "bad"), "medium": ("!", "warn"), "low": ("✓", "good")}
+DAYS_IN_A_MONTH = 30.4375
 
 
 def assumptions(request: Request) -> Part:
-    """List the inputs of the ledger: value, range, unit, owner, source, date."""
+    """List the inputs of the ledger: value, range, unit, owner, source, date; and rate quality, impact and risk."""
     say, inputs = request.say, request.money.ledger.inputs
     by_kind = {kind: [each for each in inputs if each.kind == kind] for kind in KINDS}
     sizes = {kind: len(members) for kind, members in by_kind.items()}
     blocks: list[Block] = [Text(text=say("assumptions.text", **sizes))]
     blocks += [_table(request, kind, members) for kind, members in by_kind.items() if members]
+    blocks.append(_risks(request))
     return Part(key="assumptions", heading=say("part.assumptions"), blocks=tuple(blocks))
 
 
@@ -66,3 +72,39 @@ def _origin(request: Request, each: Input) -> tuple[str, ...]:
     if each.kind == "assumption":
         return each.owner or MISSING, each.source or MISSING, each.date.isoformat() if each.date else MISSING
     return (effect_name(each.place, request.language),) if each.kind == "estimate" else ()
+
+
+def _risks(request: Request) -> Table:
+    """Rate what moves the answer, the worst first."""
+    say = request.say
+    titles = ("input", "risk", "quality", "impact", "swing", "age", "mitigation")
+    kinds = {"swing": "number", "age": "short", "risk": "short"}
+    return Table(
+        caption=say("risk.caption"),
+        columns=tuple(Column(say(f"risk.{title}"), kinds.get(title, "text")) for title in titles),  # type: ignore[arg-type]
+        rows=tuple(_risk(request, each) for each in risks(request.money)),
+        note=say("risk.note"),
+    )
+
+
+def _risk(request: Request, each: Risk) -> tuple[str | Cell, ...]:
+    say, language = request.say, request.language
+    sign, tone = SIGNS[each.rating]
+    share = form("share", language, like=(1.0,), step=0.001)
+    return (
+        each.labels[language],
+        Cell(f"{sign} {say(f'level.{each.rating}')}", tone),
+        quality_said(each, language),
+        say("risk.impact.said", level=say(f"level.{each.impact}"), share=share(each.share)),
+        sentences.npv_form(request.money, language)(each.swing) if each.swing else MISSING,
+        age_said(request, each.members[0]),
+        mitigation_said(each, language),
+    )
+
+
+def age_said(request: Request, each: Input) -> str:
+    """Say how many months before the report's date a number is of."""
+    date = request.date or (request.study.about.extract if request.study else None)
+    if each.date is None or date is None:
+        return MISSING
+    return form("months", request.language)(max(0, round((date - each.date).days / DAYS_IN_A_MONTH)))

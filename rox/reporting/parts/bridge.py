@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from rox.core.words import say
 from rox.reporting import figures, sentences
-from rox.reporting.blocks import Column, Figure, Part, Table, Text
+from rox.reporting.blocks import Column, Figure, Part, Points, Table, Text
 from rox.reporting.estimates import effect_name, group_name
-from rox.reporting.numbers import Form, form
+from rox.reporting.numbers import MISSING, Form, form, step_of
 from rox.reporting.request import Request
 from rox.reporting.svg import inline_svg
 
@@ -39,7 +40,42 @@ def bridge(request: Request) -> Part:
     return Part(
         key="bridge",
         heading=request.say("part.bridge"),
-        blocks=(figure, Text(text=note, role="note"), _groups(request)),
+        blocks=(
+            figure,
+            Text(text=note, role="note"),
+            *([] if money.by_group.empty else [_groups(request)]),
+            *([] if money.channels.empty else [_channels(request)]),
+            Points(points=sentences.evidence_split(money, language)),
+        ),
+    )
+
+
+def _channels(request: Request) -> Table:
+    """Say by which channel the benefit comes, and on what each amount rests."""
+    money, language = request.money, request.language
+    rows = money.channels
+    low, high = float(rows["low"].min()), float(rows["high"].max())
+    shape = form("money", language, like=(low, high), step=step_of(low, high), currency=request.currency)
+    return Table(
+        caption=request.say("channels.caption"),
+        columns=(
+            Column(request.say("column.channel")),
+            Column(request.say("column.effect")),
+            Column(request.say("column.basis")),
+            Column(request.say("line.present_benefit"), "number"),
+            Column(request.say("column.range"), "number"),
+        ),
+        rows=tuple(
+            (
+                say(f"channel.{row['channel']}", language),
+                effect_name(str(row["effect"]), language) if row["effect"] else MISSING,
+                say(f"basis.{row['basis']}", language),
+                shape(row["median"]),
+                shape.between(row["low"], row["high"]),
+            )
+            for _, row in rows.iterrows()
+        ),
+        note=request.say("channels.note"),
     )
 
 

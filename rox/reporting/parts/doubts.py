@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rox.core.check import BIAS_LAYERS, Grade, Verdict
+from rox.core.check import Grade, Verdict
 from rox.reporting import sentences
 from rox.reporting.blocks import Block, Cell, Column, Heading, Part, Points, Table, Text
 from rox.reporting.estimates import effect_name, joined
@@ -11,13 +11,11 @@ from rox.reporting.request import Request
 
 
 def turning(request: Request) -> Part:
-    """List the break-evens, the worth of knowing more, and what another grade would mean."""
+    """List the break-evens, and what another grade would mean."""
     say, money, language = request.say, request.money, request.language
     blocks: list[Block] = [
         Text(text=say("turn.text")),
         Points(points=sentences.turning_points(money, language)),
-        Heading(text=say("evpi.heading")),
-        Text(text=sentences.worth_knowing(money, language)),
         Heading(text=say("ladder.heading")),
         _ladder(request),
         Text(text=_watched(request)),
@@ -32,7 +30,7 @@ def _ladder(request: Request) -> Table:
     found = sentences.at_other_grades(money)
     rows = []
     for grade in Grade:
-        layer = BIAS_LAYERS[grade]
+        layer = money.layers[grade]
         positive = found[grade] > 0
         sign = Cell(f"✓ {say('word.positive')}", "good") if positive else Cell(f"✕ {say('word.not_positive')}", "bad")
         name = say(f"grade.{grade}.name", grade=grade)

@@ -1,16 +1,15 @@
-"""Where the figures come from: the trail of the data, the model card with its sign-off, and the provenance."""
+"""Where the figures come from: the trail of the data, and the provenance."""
 
 from __future__ import annotations
 
+from rox.core.effect import Effect
+from rox.core.identity import case_digest, effect_digest, run_id
 from rox.core.record import versions
 from rox.core.words import catalogue
 from rox.reporting.blocks import Column, Part, Table, Text
 from rox.reporting.estimates import effect_name, joined
 from rox.reporting.numbers import MISSING, count, day
 from rox.reporting.request import Request
-
-CARD = ("purpose", "use", "not_for", "method", "arithmetic", "uncertainty", "monitoring")
-ROLES = ("prepared", "reviewed", "approved")
 
 
 def trail(request: Request) -> Part:
@@ -43,51 +42,15 @@ def trail(request: Request) -> Part:
     return Part(key="trail", heading=say("part.trail"), blocks=(Text(text=say("trail.text")), *tables))
 
 
-def card(request: Request) -> Part:
-    """Write the model card and leave room for the signatures."""
-    say, about = request.say, request.money.case.about
-    names = joined((effect_name(effect.name, request.language) for effect in request.money.effects), request.language)
-    values = {
-        "decision": about.decision[request.language],
-        "title": about.title[request.language],
-        "effects": names,
-        "grade": request.money.grade,
-        "draws": count(len(request.money.draws["npv"]), request.language),
-        "months": about.horizon,
-    }
-    people = {"prepared": about.prepared_by, "reviewed": about.reviewed_by, "approved": ""}
-    return Part(
-        key="card",
-        heading=say("part.card"),
-        blocks=(
-            Table(
-                caption=say("card.caption"),
-                columns=(Column(say("column.fact")), Column(say("column.said"))),
-                rows=tuple((say(f"card.{name}.name"), say(f"card.{name}", **values)) for name in CARD),
-            ),
-            Table(
-                caption=say("sign.caption"),
-                columns=(
-                    Column(say("sign.role")),
-                    Column(say("sign.name")),
-                    Column(say("sign.date")),
-                    Column(say("sign.signature")),
-                ),
-                rows=tuple((say(f"sign.{role}"), name, "", "") for role, name in people.items()),
-                note=say("sign.note"),
-                roomy=True,
-            ),
-        ),
-    )
-
-
 def provenance(request: Request) -> Part:
     """List what is needed to make the same page again."""
     say, money, language = request.say, request.money, request.language
     about = money.case.about
     date = request.date or (request.study.about.extract if request.study else None)
     facts = [
+        (say("source.run"), run_id(money)),
         (say("source.case"), about.name),
+        (say("source.case_digest"), case_digest(money.case)),
         (say("source.start"), day(about.start, language)),
         (say("source.date"), day(date, language) if date else MISSING),
         (say("source.seed"), say("source.seed.value", seed=money.seed, draws=count(len(money.draws["npv"]), language))),
@@ -96,6 +59,8 @@ def provenance(request: Request) -> Part:
         name = effect_name(effect.name, language)
         facts.append((say("source.specification", name=name), effect.specification))
         facts.append((say("source.fingerprint", name=name), effect.fingerprint or MISSING))
+        facts.append((say("source.digest", name=name), effect_digest(effect)))
+        facts.append((say("source.draws", name=name), _sampled(request, effect)))
     facts.append((say("source.versions"), " · ".join(f"{name} {text}" for name, text in versions().items())))
     return Part(
         key="provenance",
@@ -108,3 +73,9 @@ def provenance(request: Request) -> Part:
             ),
         ),
     )
+
+
+def _sampled(request: Request, effect: Effect) -> str:
+    """Say how many draws an effect has, and the sizes its model recorded, the sampler's among them."""
+    sizes = (f"{name} {count(value, request.language)}" for name, value in sorted(effect.counts.items()))
+    return joined((count(len(effect.draws), request.language), *sizes), request.language)

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from xlsxwriter.worksheet import Worksheet
 
+from rox.core.identity import case_digest, effect_digest
 from rox.reporting import sentences
 from rox.reporting.estimates import effect_name
+from rox.reporting.parts.card import card_facts
+from rox.reporting.request import Request
 from rox.reporting.sheets.book import HEAD_ROWS, SHEETS, Book
 
 WIDTHS = (26, 112)
@@ -40,6 +43,9 @@ def _purpose(book: Book, sheet: Worksheet, row: int) -> int:
     pairs = [(book.say("about.decision"), about.decision[language])]
     pairs += [(book.say("about.what"), book.say("about.what.text", months=book.money.case.horizon))]
     pairs += [(book.say("about.model"), book.say("about.model.text"))]
+    facts = card_facts(Request(money=book.money, language=language))
+    for key, fact in (("intended", "use"), ("not_for", "not_for"), ("tier", "tier"), ("roles", "roles")):
+        pairs.append((book.say(f"about.{key}"), facts[fact]))
     return _part(book, sheet, row, "purpose", iter(pairs))
 
 
@@ -78,11 +84,17 @@ def _identity(book: Book, sheet: Worksheet, row: int) -> int:
         (book.say("about.run"), book.run),
         (book.say("about.case"), f"{about.name} · {about.start.isoformat()} · {about.currency}"),
         (book.say("about.seed"), f"{money.seed} · {len(money.draws['npv']):,}"),
-        *(
-            (book.say("about.fingerprint", name=effect_name(effect.name, book.language)), effect.fingerprint)
-            for effect in money.effects
-        ),
+        (book.say("about.case_digest"), case_digest(money.case)),
+        *_effects(book),
         (book.say("about.prepared"), about.prepared_by),
         (book.say("about.reviewed"), about.reviewed_by),
     ]
     return _part(book, sheet, row, "identity", iter(pairs))
+
+
+def _effects(book: Book) -> Iterator[tuple[str, str]]:
+    """Name each effect's data and the effect itself by their digests."""
+    for effect in book.money.effects:
+        name = effect_name(effect.name, book.language)
+        yield book.say("about.fingerprint", name=name), effect.fingerprint
+        yield book.say("about.digest", name=name), effect_digest(effect)

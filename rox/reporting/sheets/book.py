@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,13 @@ from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
 from xlsxwriter.worksheet import Worksheet
 
 from rox.core.formula import Array, evaluate, to_excel
+from rox.core.identity import run_id
 from rox.core.ledger import Ledger
 from rox.core.returns import Return
 from rox.core.words import Language, say
 from rox.reporting.numbers import currency_name
+from rox.reporting.reconciliation import Comparison, comparisons
+from rox.reporting.risk import Risk, risks
 from rox.reporting.sheets.style import Style
 
 SHEETS = ("about", "summary", "inputs", "calc", "draws", "sensitivity", "checks", "log")
@@ -246,11 +248,18 @@ class Book:
 
     @cached_property
     def run(self) -> str:
-        """A short name of the run: the same data, questions, case and seed have the same one."""
-        money = self.money
-        parts = [money.case.model_dump_json(), str(money.seed), str(len(money.draws["npv"]))]
-        parts += [part for effect in money.effects for part in (effect.name, effect.fingerprint, effect.specification)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+        """The name of the run, as the page and the record have it."""
+        return run_id(self.money)
+
+    @cached_property
+    def risks(self) -> tuple[Risk, ...]:
+        """Quality, impact and risk of every input but the constants."""
+        return risks(self.money)
+
+    @cached_property
+    def books(self) -> tuple[Comparison, ...]:
+        """Totals of the case beside those of the company's books."""
+        return comparisons(self.money)
 
 
 def _when(condition: str, look: object) -> dict[str, object]:

@@ -59,7 +59,7 @@ def _formulas(money: Return) -> list[str]:
     incomes, spent = _parts(ledger, "benefit"), _parts(ledger, "cost")
     of_effects = [[name for name in incomes if name.startswith(f"income_{effect.name}_")] for effect in money.effects]
     taken = {name for names_ in of_effects for name in names_}
-    gains = [*of_effects, *([name] for name in incomes if name not in taken)]
+    gains = [*(group for group in of_effects if group), *([name] for name in incomes if name not in taken)]
     return [
         *(" + ".join(f"SUM({name})" for name in group) for group in gains),
         *(f"-SUM({name})" for name in spent),

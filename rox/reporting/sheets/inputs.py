@@ -1,13 +1,18 @@
-"""The sheet of inputs: every number with its range, owner, source and date; the only numbers a reader changes."""
+"""The sheet of inputs: every number with its range, owner, source, date and risk; the only numbers a reader changes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from xlsxwriter.worksheet import Worksheet
 
 from rox.core.case import RANGES
 from rox.core.ledger import Input
+from rox.core.words import say
+from rox.reporting.materiality import Level
+from rox.reporting.numbers import form
+from rox.reporting.risk import quality_said, risk_of
 from rox.reporting.sheets.book import (
     HEAD_ROWS,
     INPUT_DELIVERED,
@@ -34,11 +39,16 @@ COLUMNS = (
     ("owner", 18),
     ("source", 36),
     ("date", 12),
+    ("quality", 26),
+    ("impact", 16),
+    ("risk", 10),
     ("place", 20),
     ("name", 22),
 )
 STATUS = 7
 LOOKS = {"assumption": "input", "estimate": "estimate", "constant": "constant"}
+RISK = 11
+RATINGS: Mapping[Level, str] = {"high": "bad", "medium": "warn", "low": "good"}
 
 
 def write_inputs(book: Book) -> None:
@@ -94,11 +104,27 @@ def _write_input(book: Book, sheet: Worksheet, each: Input, row: int) -> None:
         sheet.write_datetime(row, 10, each.date, style("row", "left", number="date"))
     else:
         sheet.write_blank(row, 10, None, style("row"))
-    sheet.write_string(row, 11, each.place, style("code", "row"))
-    sheet.write_string(row, 12, book.places.names[each.name], style("code", "row"))
+    _rate(book, sheet, each, row)
+    sheet.write_string(row, 14, each.place, style("code", "row"))
+    sheet.write_string(row, 15, book.places.names[each.name], style("code", "row"))
     book.file.define_name(book.places.names[each.name], f"={book.places.quoted('inputs')}!{cell(row, INPUT_VALUE)}")
     _validate(book, sheet, each, row)
     _colour(book, sheet, row)
+
+
+def _rate(book: Book, sheet: Worksheet, each: Input, row: int) -> None:
+    """Write quality, impact and risk as delivered; a constant has none."""
+    if each.kind == "constant":
+        for column in range(RISK, RISK + 3):
+            sheet.write_blank(row, column, None, book.style("row"))
+        return
+    found = risk_of(each, book.risks)
+    share = form("share", book.language, like=(1.0,), step=0.001)(found.share)
+    impact = f"{say(f'level.{found.impact}', book.language)} · {share}"
+    sheet.write_string(row, RISK, quality_said(found, book.language), book.style("wrap", "row"))
+    sheet.write_string(row, RISK + 1, impact, book.style("text", "row"))
+    rating = say(f"level.{found.rating}", book.language)
+    sheet.write_string(row, RISK + 2, rating, book.style("text", "row", RATINGS[found.rating]))
 
 
 def _status(book: Book, row: int) -> str:

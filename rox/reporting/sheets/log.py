@@ -8,31 +8,73 @@ from xlsxwriter.worksheet import Worksheet
 
 from rox.core.check import Check, Verdict
 from rox.core.effect import Effect
+from rox.core.identity import case_digest
 from rox.core.record import versions
 from rox.core.words import catalogue, say
 from rox.reporting.estimates import effect_name, joined
+from rox.reporting.parts.card import ROLES, signature
+from rox.reporting.request import Request
 from rox.reporting.sheets.book import HEAD_ROWS, Book
 
 WIDTHS = (24, 24, 16, 16, 16, 70)
 LOOKS = {Verdict.PASS: "good", Verdict.NOTE: "warn", Verdict.DEMOTE: "warn", Verdict.STOP: "bad"}
-CHANGES = 8
+CHANGES, RUNS = 8, 4
 
 
 def write_log(book: Book) -> None:
-    """Write checks, questions, trails, versions, the list of changes and the signatures."""
+    """Write checks, questions, trails, versions, the runs, the list of changes and the signatures."""
     sheet = book.begin("log", WIDTHS)
     row = _checks(book, sheet, HEAD_ROWS)
     for effect in book.money.effects:
         row = _question(book, sheet, row + 1, effect)
         row = _trail(book, sheet, row + 1, effect)
     row = _versions(book, sheet, row + 1)
-    row = _to_fill_in(book, sheet, row + 1, "changes", ("date", "who", "place", "before", "after", "why"), CHANGES)
-    row = _to_fill_in(book, sheet, row + 1, "signatures", ("role", "who", "date", "result", "signed", "remark"), 3)
-    for place, key in enumerate(("prepared", "reviewed", "approved")):
-        sheet.write_string(row - 3 + place, 0, book.say(f"log.{key}"), book.style("row"))
-    about = book.money.case.about
-    for place, name in enumerate((about.prepared_by, about.reviewed_by)):
-        sheet.write_string(row - 3 + place, 1, name, book.style("blank"))
+    row = _runs(book, sheet, row + 1)
+    row = _changes(book, sheet, row + 1)
+    _signatures(book, sheet, row + 1)
+
+
+def _runs(book: Book, sheet: Worksheet, row: int) -> int:
+    """Write this run, and leave room for later ones."""
+    money, style = book.money, book.style
+    titles = ("run", "date", "npv", "grade", "seed", "made")
+    end = _to_fill_in(book, sheet, row, "runs", titles, RUNS)
+    made = f"{case_digest(money.case)[:12]} · rox {versions()['rox']}"
+    texts = {0: book.run, 3: str(money.grade), 4: f"{money.seed} · {len(money.draws['npv']):,}", 5: made}
+    for column, text in texts.items():
+        sheet.write_string(row + 2, column, text, style("text", "row"))
+    sheet.write_datetime(row + 2, 1, money.case.about.start, style("row", "left", number="date"))
+    sheet.write_number(row + 2, 2, money.decision.npv, style("row", number="money"))
+    return end
+
+
+def _changes(book: Book, sheet: Worksheet, row: int) -> int:
+    """Write the changes that the case file lists, and leave room for those made in this file."""
+    review = book.money.case.review
+    known = review.changes if review else ()
+    titles = ("date", "who", "place", "before", "after", "why")
+    end = _to_fill_in(book, sheet, row, "changes", titles, CHANGES + len(known))
+    for place, each in enumerate(known, start=row + 2):
+        texts = (each.date.isoformat(), each.who, each.what[book.language], "", "", each.why[book.language])
+        for column, text in enumerate(texts):
+            sheet.write_string(place, column, text, book.style("wrap", "row"))
+        book.wrapped(sheet, place, texts[2], WIDTHS[2])
+    return end
+
+
+def _signatures(book: Book, sheet: Worksheet, row: int) -> None:
+    """Write who signed, as far as the case file says it, and leave room for the others."""
+    request = Request(money=book.money, language=book.language)
+    titles = ("role", "who", "date", "result", "signed", "remark")
+    _to_fill_in(book, sheet, row, "signatures", titles, len(ROLES))
+    for place, role in enumerate(ROLES, start=row + 2):
+        sheet.write_string(place, 0, book.say(f"log.{role}"), book.style("row"))
+        name, date, result, run, given = (
+            each if isinstance(each, str) else each.text for each in signature(request, role)
+        )
+        for column, text in ((1, name), (2, date), (3, result), (4, given), (5, run)):
+            if text:
+                sheet.write_string(place, column, text, book.style("blank"))
 
 
 def _checks(book: Book, sheet: Worksheet, row: int) -> int:

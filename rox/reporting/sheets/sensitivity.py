@@ -11,10 +11,12 @@ from xlsxwriter.worksheet import Worksheet
 from rox.reporting.sheets.book import FACTOR, HEAD_ROWS, UNIT, Book, cell, number, put
 from rox.reporting.sheets.style import AXIS, FAINT, GAIN, LOSS
 
-WIDTHS = (44, 16, 14, 14, 14, 17, 17, 17, 13, 15, 15, 4, 14, 14)
+WIDTHS = (44, 16, 14, 14, 14, 17, 17, 17, 13, 15, 15, 13, 13, 17, 4, 14, 14)
 TITLES = ("input", "unit", "value", "low", "high", "npv_low", "npv_high", "swing", "elasticity", "break_even", "room")
+KNOWN = ("first", "total", "evppi")
+"""What the draws say about a row of the table: frozen numbers, for they come from whole sets of draws."""
 TOP = HEAD_ROWS + 3
-CHART = 12
+CHART = 15
 """Column of the changes that the chart is drawn from."""
 
 BARS = 10
@@ -31,6 +33,8 @@ def write_sensitivity(book: Book) -> None:
     number(sheet, TOP - 1, 2, book.point("npv"), style("frozen", number="money"))
     sheet.set_row(TOP, 48)
     book.head(sheet, TOP, [book.say(f"sensitivity.{title}", currency=book.currency) for title in TITLES], texts=2)
+    if book.money.knowing is not None:
+        _write_known(book, sheet)
     book.head(sheet, TOP, [book.say("sensitivity.at_low"), book.say("sensitivity.at_high")], CHART, texts=0)
     put(sheet, TOP - 1, CHART, f"={UNIT}", book.scale[0], style("muted"))
     for row, (_, factor) in enumerate(table.iterrows(), start=TOP + 1):
@@ -39,7 +43,25 @@ def write_sensitivity(book: Book) -> None:
     _draw_tornado(book, sheet, (last + 2, 0))
     sheet.freeze_panes(TOP + 1, 1)
     sheet.repeat_rows(TOP)
-    sheet.print_area(0, 0, last + 24, len(TITLES) - 1)
+    sheet.print_area(0, 0, last + 24, len(TITLES) + len(KNOWN) - 1)
+
+
+def _write_known(book: Book, sheet: Worksheet) -> None:
+    """Write each input's shares of the variance and what knowing it exactly is worth, as the draws gave them."""
+    known, style = book.money.knowing, book.style
+    if known is None:
+        return
+    start = len(TITLES)
+    draws = f"{known.draws:,}"
+    sheet.merge_range(TOP - 1, start, TOP - 1, start + len(KNOWN) - 1, "", style("muted"))
+    sheet.write_string(TOP - 1, start, book.say("sensitivity.known", draws=draws), style("muted"))
+    titles = [book.say(f"sensitivity.{name}", currency=book.currency) for name in KNOWN]
+    book.head(sheet, TOP, titles, start, texts=0)
+    rows = {part: row for _, row in known.factors.iterrows() for part in row["parts"]}
+    for row, name in enumerate(book.money.tornado["name"], start=TOP + 1):
+        for column, key in enumerate(KNOWN, start=start):
+            value = float(rows[name][key]) if name in rows else math.nan
+            number(sheet, row, column, value, style("row", "right", number="money" if key == "evppi" else "=share"))
 
 
 def _write_factor(book: Book, sheet: Worksheet, factor: pd.Series, row: int) -> None:

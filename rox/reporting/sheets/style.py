@@ -31,6 +31,7 @@ NUMBERS: Mapping[str, str] = {
     "score_point": "0.00_)",
     "nps_point": "0.00_)",
     "ratio": "0_);-0_);0_)",
+    "per_year": "0.00_)",
     "count": "#,##0_)",
     "percent": "0%_)",
     "change": "+0%_);-0%_)",

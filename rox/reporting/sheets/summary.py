@@ -164,7 +164,7 @@ def _write_odds(book: Book, sheet: Worksheet, sample: Sample, top: int) -> int:
         odds.insert(1, ("p_hurdle", above, sample.share_above("roi", hurdle.value)))
     row = top
     for row, (key, formula, value) in enumerate(odds, start=top + 1):
-        sheet.write_string(row, 0, book.say(f"summary.{key}", months=book.money.case.horizon), style("row"))
+        sheet.write_string(row, 0, book.say(f"summary.{key}", months=book.money.ledger.horizon), style("row"))
         sheet.write_blank(row, 1, None, style("row"))
         put(sheet, row, 2, f"={formula}", value, style("row", "figure", number="share"))
     row += 1
