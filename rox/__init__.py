@@ -46,12 +46,19 @@ _HOMES = {
     "Effect": "rox.core.effect",
     "Return": "rox.core.returns",
     "Record": "rox.core.record",
+    "Portfolio": "rox.core.portfolio",
+    "read_portfolio": "rox.core.portfolio",
+    "Comparison": "rox.core.comparison",
+    "Forecast": "rox.core.forecast",
+    "read_forecasts": "rox.core.forecast",
     "Tables": "rox.linking.tables",
     "load": "rox.linking.load",
     "link": "rox.linking.link",
     "panel_regression": "rox.linking.within",
     "write_layout": "rox.linking.within_write",
     "experience": "rox.metrics.overview",
+    "drivers": "rox.metrics.drivers",
+    "earned_growth": "rox.metrics.growth",
     "ScoreGap": "rox.models.score_gap",
     "PanelFE": "rox.models.panel_fe",
     "LeadLag": "rox.models.lead_lag",
@@ -85,6 +92,11 @@ _HOMES = {
     "plan": "rox.planning",
     "drawn_order": "rox.planning",
     "value": "rox.valuation.value",
+    "value_portfolio": "rox.valuation.portfolio",
+    "allocate_budget": "rox.valuation.allocation",
+    "compare": "rox.review.comparison",
+    "freeze": "rox.review.backtest_freeze",
+    "backtest": "rox.review.backtest",
     "report": "rox.reporting.report",
     "run_study": "rox.run",
 }
@@ -113,6 +125,7 @@ if TYPE_CHECKING:
     from rox.core.check import Check as Check
     from rox.core.check import Grade as Grade
     from rox.core.check import Verdict as Verdict
+    from rox.core.comparison import Comparison as Comparison
     from rox.core.effect import Effect as Effect
     from rox.core.errors import CaseError as CaseError
     from rox.core.errors import DataError as DataError
@@ -123,8 +136,12 @@ if TYPE_CHECKING:
     from rox.core.errors import UnitError as UnitError
     from rox.core.estimand import Estimand as Estimand
     from rox.core.estimand import Question as Question
+    from rox.core.forecast import Forecast as Forecast
+    from rox.core.forecast import read_forecasts as read_forecasts
     from rox.core.linked import Linked as Linked
     from rox.core.linked import month_label as month_label
+    from rox.core.portfolio import Portfolio as Portfolio
+    from rox.core.portfolio import read_portfolio as read_portfolio
     from rox.core.record import Record as Record
     from rox.core.register import Register as Register
     from rox.core.register import read_register as read_register
@@ -141,6 +158,8 @@ if TYPE_CHECKING:
     from rox.linking.tables import Tables as Tables
     from rox.linking.within import panel_regression as panel_regression
     from rox.linking.within_write import write_layout as write_layout
+    from rox.metrics.drivers import drivers as drivers
+    from rox.metrics.growth import earned_growth as earned_growth
     from rox.metrics.overview import experience as experience
     from rox.metrics.tickets import backlog as backlog
     from rox.metrics.tickets import follow_up as follow_up
@@ -173,5 +192,10 @@ if TYPE_CHECKING:
     from rox.planning import drawn_order as drawn_order
     from rox.planning import plan as plan
     from rox.reporting.report import report as report
+    from rox.review.backtest import backtest as backtest
+    from rox.review.backtest_freeze import freeze as freeze
+    from rox.review.comparison import compare as compare
     from rox.run import run_study as run_study
+    from rox.valuation.allocation import allocate_budget as allocate_budget
+    from rox.valuation.portfolio import value_portfolio as value_portfolio
     from rox.valuation.value import value as value
