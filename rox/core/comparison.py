@@ -33,6 +33,7 @@ KINDS = (
     "added",
     "method",
     "priors",
+    "discounts",
     "volume",
     "mix",
     "assumption",

@@ -24,7 +24,7 @@ class Level:
     """Effects between the first run's and the second's, and what brought them there.
 
     Attributes:
-        kind: ``software``, ``estimate``, ``restated``, ``added``, ``method`` or ``priors``.
+        kind: ``software``, ``estimate``, ``restated``, ``added``, ``method``, ``priors`` or ``discounts``.
         word: Key of the step's label.
         text: Words that complete it.
         effects: The effects from there on.
