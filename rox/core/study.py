@@ -193,7 +193,7 @@ class Table(Declared):
 
 
 class Scale(Declared):
-    """A question of the survey and its scale."""
+    """A question of the survey and its scale; ``replaces`` names the score on the scale the question had before."""
 
     column: str
     low: int
@@ -201,6 +201,7 @@ class Scale(Declared):
     kind: Literal["nps", "csat", "ces", "rating"]
     label: Words
     higher_is_better: bool = True
+    replaces: Name | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Scale:
@@ -412,6 +413,12 @@ def _cross_faults(study: Study) -> list[str]:
             if each in seen:
                 faults.append(f"{group}.{each}: the name is taken by {seen[each]}.{each}")
             seen.setdefault(each, group)
+    for each, scale in study.scores.items():
+        before = study.scores.get(scale.replaces) if scale.replaces not in (None, each) else None
+        if scale.replaces is not None and before is None:
+            faults.append(f"scores.{each}.replaces: {scale.replaces!r} is no other score of this study")
+        elif before is not None and before.replaces == each:
+            faults.append(f"scores.{each}.replaces: {scale.replaces!r} says that it replaces {each!r}")
     for each, outcome in study.outcomes.items():
         if outcome.table not in study.tables:
             faults.append(f"outcomes.{each}.table: there is no table {outcome.table!r} in this study")

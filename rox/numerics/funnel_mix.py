@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
-from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rox.numerics.arrays import Bools, Floats, complain, freeze
+from rox.numerics.arrays import Bools, Floats, Ints, complain, freeze
+from rox.numerics.shapley import shapley
 
 MOST_FACTORS = 6
 
@@ -118,7 +116,14 @@ class FactorMix:
         return float(self.mix.sum() + self.rate)
 
 
-def shapley_mix(counts: ArrayLike, sums: ArrayLike, base_counts: ArrayLike, base_sums: ArrayLike) -> FactorMix:
+def shapley_mix(
+    counts: ArrayLike,
+    sums: ArrayLike,
+    base_counts: ArrayLike,
+    base_sums: ArrayLike,
+    *,
+    pool: ArrayLike | None = None,
+) -> FactorMix:
     """Split the change of a mean over the factors of a joint table and the rate, whatever the order.
 
     Factor j in period 1 means its distribution given the factors before it is that of period 1. A factor's part is its
@@ -130,6 +135,7 @@ def shapley_mix(counts: ArrayLike, sums: ArrayLike, base_counts: ArrayLike, base
         sums: later sums of the outcome.
         base_counts: earlier people.
         base_sums: earlier sums.
+        pool: by joint cell, a number; cells of one number have one mean, that of all of them.
 
     Raises:
         ValueError: tables of different shapes, with negative numbers, or without anybody in a period.
@@ -148,27 +154,19 @@ def shapley_mix(counts: ArrayLike, sums: ArrayLike, base_counts: ArrayLike, base
     complain(faults)
     factors, rate = n1.ndim, n1.ndim
     given = [[_given(n, other, axis) for axis in range(factors)] for n, other in ((n0, n1), (n1, n0))]
-    means = [_means(n, y) for n, y in ((n0, y0), (n1, y1))]
-
-    def value(chosen: frozenset[int]) -> float:
+    one = np.arange(n1.size) if pool is None else np.unique(np.asarray(pool), return_inverse=True)[1]
+    if one.size != n1.size:
+        raise ValueError(f"pool must number {n1.size} cells, got {one.size}")
+    means = [_means(n, y, one.ravel()) for n, y in ((n0, y0), (n1, y1))]
+    worth = np.empty(2 ** (factors + 1))
+    for chosen in range(2**factors):
         product = np.ones(n1.shape)
         for axis in range(factors):
-            product = product * given[axis in chosen][axis]
-        return float((product * means[rate in chosen]).sum())
-
-    parts = _shapley(value, factors + 1)
+            product = product * given[chosen >> axis & 1][axis]
+        for later in (0, 1):
+            worth[chosen | later << rate] = (product * means[later]).sum()
+    parts = shapley(worth)
     return FactorMix(mix=parts[:factors], rate=float(parts[rate]), borrowed=(n1 > 0) != (n0 > 0))
-
-
-def _shapley(value: Callable[[frozenset[int]], float], players: int) -> Floats:
-    sets = [frozenset(each) for size in range(players + 1) for each in combinations(range(players), size)]
-    worth = {each: value(each) for each in sets}
-    parts = np.zeros(players)
-    for each in sets:
-        for player in set(range(players)) - each:
-            weight = factorial(len(each)) * factorial(players - 1 - len(each)) / factorial(players)
-            parts[player] += weight * (worth[each | {player}] - worth[each])
-    return parts
 
 
 def _given(counts: Floats, other: Floats, axis: int) -> Floats:
@@ -184,9 +182,10 @@ def _given(counts: Floats, other: Floats, axis: int) -> Floats:
     return np.nan_to_num(np.where(np.isnan(mine), theirs, mine))
 
 
-def _means(counts: Floats, sums: Floats) -> Floats:
-    """Return the mean of every cell, of the nearest wider cell where nobody is."""
-    out = np.full(counts.shape, np.nan)
+def _means(counts: Floats, sums: Floats, pool: Ints) -> Floats:
+    """Return the mean of every cell with those pooled with it, of the nearest wider cell where nobody is."""
+    n, y = (np.bincount(pool, weights=each.ravel())[pool].reshape(counts.shape) for each in (counts, sums))
+    out = np.where(n > 0, y / np.where(n > 0, n, 1.0), np.nan)
     for kept in range(counts.ndim, -1, -1):
         rest = tuple(range(kept, counts.ndim))
         n, y = counts.sum(axis=rest, keepdims=True), sums.sum(axis=rest, keepdims=True)
