@@ -2,111 +2,35 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from rox.core.declared import Declared, Words, read_toml, validated
 from rox.core.errors import DataError
+from rox.core.metric_kinds import (
+    EIGHT_STAGES,
+    FIVE_STAGES,
+    NEEDS,
+    QUESTIONS,
+    TAKEN_BY,
+    UNITS,
+    VARIANCES,
+    EightStage,
+    Estimator,
+    FiveStage,
+    Level,
+    MetricUnit,
+    Variance,
+    Window,
+)
 from rox.core.study import Name, TableName
 
-Estimator = Literal[
-    "nps",
-    "mean",
-    "top_two",
-    "share",
-    "adoption",
-    "per_active",
-    "earnings",
-    "count",
-    "actives",
-    "quantile",
-    "median_time",
-    "retention",
-]
-Variance = Literal["clustered", "wilson", "order", "greenwood", "none"]
-MetricUnit = Literal["nps_point", "score_point", "ratio", "count", "money", "days", "seconds", "ms"]
-Window = Literal["day", "week", "month", "quarter", "year"]
-Level = Literal["macro", "meso", "micro"]
-FiveStage = Literal["entice", "enter", "engage", "exit", "extend"]
-EightStage = Literal["need", "research", "select", "purchase", "receive", "use", "maintain", "recommend"]
-FIVE_STAGES: tuple[str, ...] = get_args(FiveStage)
-"""The journey by the five E's."""
-EIGHT_STAGES: tuple[str, ...] = get_args(EightStage)
-"""The journey by the stages of the life cycle."""
-
-VARIANCES: Mapping[str, Variance] = MappingProxyType(
-    {
-        "nps": "clustered",
-        "mean": "clustered",
-        "top_two": "wilson",
-        "share": "wilson",
-        "adoption": "wilson",
-        "per_active": "clustered",
-        "earnings": "clustered",
-        "count": "none",
-        "actives": "none",
-        "quantile": "order",
-        "median_time": "greenwood",
-        "retention": "greenwood",
-    }
-)
-"""How the uncertainty of each estimator is told; counts of everything there is have none."""
-
-UNITS: Mapping[str, tuple[MetricUnit, ...]] = MappingProxyType(
-    {
-        "nps": ("nps_point",),
-        "mean": ("score_point",),
-        "top_two": ("ratio",),
-        "share": ("ratio",),
-        "adoption": ("ratio",),
-        "per_active": ("count", "seconds", "ms"),
-        "earnings": ("money",),
-        "count": ("count",),
-        "actives": ("count",),
-        "quantile": ("count", "seconds", "ms", "money", "days", "score_point"),
-        "median_time": ("days",),
-        "retention": ("ratio",),
-    }
-)
-"""Units each estimator can have; the first is the one it has where none is said."""
-
-NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "nps": ("column",),
-        "mean": ("column",),
-        "top_two": ("column",),
-        "share": ("where",),
-        "adoption": ("where",),
-        "earnings": ("column",),
-        "quantile": ("column",),
-        "median_time": ("until",),
-        "retention": ("after",),
-    }
-)
-"""What must be said for an estimator."""
-
-TAKEN_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "of": ("share", "adoption", "per_active", "earnings"),
-        "of_table": ("share", "adoption", "per_active", "earnings"),
-        "per": ("share",),
-        "quantile": ("quantile",),
-        "until": ("median_time",),
-        "after": ("retention",),
-        "idle": ("retention",),
-    }
-)
-"""Estimators that a setting means something for."""
-
-QUESTIONS = frozenset({"nps", "mean", "top_two"})
 Value = StrictBool | StrictInt | StrictStr
-Filter = Mapping[Name, Value | tuple[Value, ...]]
-"""Column → the value, or the values, that a row must have; ``true`` for any value, ``false`` for none."""
 
 
 class Goal(Declared):
@@ -131,7 +55,7 @@ class Metric(Declared):
         estimator: How it is computed.
         table: The table of the study it is read from.
         column: The question, amount or duration that is read; without one rows count, or their ``count``.
-        where: Rows that count.
+        where: Rows that count: the value, or the values, of a column; ``true`` for any value, ``false`` for none.
         of: Rows they are set against; of an estimator per active customer, what makes a customer active.
         of_table: The table of ``of``, if it is another.
         window: Length of the windows that activity is counted in.
@@ -159,8 +83,8 @@ class Metric(Declared):
     estimator: Estimator
     table: TableName
     column: Name | None = None
-    where: Filter = {}
-    of: Filter = {}
+    where: Mapping[Name, Value | tuple[Value, ...]] = {}
+    of: Mapping[Name, Value | tuple[Value, ...]] = {}
     of_table: TableName | None = None
     window: Window = "month"
     per: Literal["row", "customer"] = "row"
@@ -354,8 +278,6 @@ def tree_of(content: Mapping[str, Any], what: str, *, templates: Traversable | N
 
 def _laid_over(content: dict[str, Any], templates: Traversable | None) -> tuple[dict[str, Any], list[str]]:
     """Lay what a file says over its templates, and take out what it leaves out."""
-    import tomllib
-
     about = content.get("tree")
     about = about if isinstance(about, dict) else {}
     extends, without = (about.get(name, []) for name in ("extends", "without"))

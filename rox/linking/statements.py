@@ -12,7 +12,7 @@ import sqlglot
 
 KEPT = 512
 """Statements that are kept: those of a load, a link and the fits of some models."""
-SOURCE = "rox source {}"
+SOURCE = 'SELECT * FROM "rox source {}"'
 """Stands for a query in a statement until it is filled in."""
 
 
@@ -26,17 +26,15 @@ def statement(expression: ir.Table) -> str:
     queries: list[str] = []
     for node in operation.find((ops.DatabaseTable, ops.SQLQueryResult)):
         if isinstance(node, ops.SQLQueryResult):
-            swap[node] = ops.UnboundTable(name=SOURCE.format(len(queries)), schema=node.schema)
+            swap[node] = ops.SQLQueryResult(query=SOURCE.format(len(queries)), schema=node.schema, source=None)
             queries.append(sqlglot.parse_one(node.query, dialect="duckdb").sql("duckdb"))
         else:
             swap[node] = ops.UnboundTable(name=node.name, schema=node.schema, namespace=node.namespace)
-    if isinstance(operation, ops.SQLQueryResult):
-        return queries[0]
     form = operation.replace(swap)
     # Frames in an expression have names and contents of their own.
     text = _write(form) if form.find(ops.InMemoryTable) else _written(form)
     for place, query in enumerate(queries):
-        text = text.replace(f'"{SOURCE.format(place)}"', f"({query})")
+        text = text.replace(SOURCE.format(place), query)
     return text
 
 

@@ -136,7 +136,7 @@ def account_scores(
 
 @dataclass(frozen=True, kw_only=True)
 class _People:
-    """Contacts with ``person``, ``account``, ``part`` (weight in whole millionths) and ``decides`` (1 or 0)."""
+    """Contacts with ``known`` (id), ``account``, ``part`` (weight in whole millionths) and ``decides`` (1 or 0)."""
 
     table: Any
     has_deciders: bool
@@ -179,7 +179,7 @@ def _contacts(tables: Tables, weights: Contacts | None, deciders: Sequence[str])
     usable = (part > 0).fill_null(False) & ~part.isnan().fill_null(True) & ~part.isinf().fill_null(True)
     return _People(
         table=table.select(
-            person=table.contact,
+            known=table.contact,
             account=table.customer,
             part=whole(usable.ifelse(part, 0.0) * WEIGHT_UNITS),
             decides=role.isin(who).fill_null(False).ifelse(1, 0) if who else ibis.literal(0),
@@ -206,10 +206,10 @@ def _heard(
         kind, number = period(within)
         months = {"month": 1, "quarter": 3, "year": 12}[kind]
         table = table.filter((table.month >= number * months) & (table.month < (number + 1) * months))
-    joined = table.left_join(people, (table.contact == people.person) & (table.customer == people.account))
+    joined = table.left_join(people, (table.contact == people.known) & (table.customer == people.account))
     unnamed = int(tables.fetch(joined.aggregate(n=count_true(joined.contact.isnull()))).iloc[0]["n"])
     named = joined.filter(joined.contact.notnull())
-    named = named.mutate(_fault_contact=named.person.isnull(), _fault_part=(named.part <= 0).fill_null(False))
+    named = named.mutate(_fault_contact=named.known.isnull(), _fault_part=(named.part <= 0).fill_null(False))
     faults = {
         **rows.faults,
         "_fault_contact": "answers.contact: answers of a contact that the account does not have",
@@ -219,7 +219,7 @@ def _heard(
 
 
 def _accounts(rows: Rows, values: Mapping[str, Any], scale: Scale) -> Rows:
-    """Reduce answers to contacts and contacts to accounts: ``a_<metric>`` in thousandths, and what disagreement needs."""
+    """Reduce answers to contacts, contacts to accounts: ``a_<metric>`` in thousandths, what disagreement needs."""
     table = rows.table.mutate(**{f"v_{name}": value.cast("int64") for name, value in values.items()})
     middle = scale.low + scale.high
     high, low = 2 * table.value > middle, 2 * table.value < middle

@@ -60,7 +60,8 @@ class Drivers:
             (relative weight), ``alone`` (R² by itself), ``added`` (to all others), ``p_first`` (probability of being
             the most important), ``rank_low`` and ``rank_high`` (which hold its rank), ``above_chance`` (probability
             that its share exceeds that of random numbers), ``within`` (share within customers; NaN with too few
-            repeated answers), ``answers`` (with this driver given, rounded).
+            repeated answers), ``given`` (share of the answers that have it), and ``slope`` with ``slope_low`` and
+            ``slope_high``: score points that go with one point of the driver, the others held.
         ranks: Probability of each rank (columns 1, 2, …) by driver.
         asymmetry: One row per rating: ``driver``, ``low_up_to``, ``high_from``, ``penalty`` and ``reward`` in score
             points with ``…_low`` and ``…_high``, ``asymmetry`` with ``low`` and ``high``, ``kind``: ``must_be``,
@@ -68,6 +69,7 @@ class Drivers:
         quadrant: One row per rating: ``driver``, ``performance`` and ``importance`` with their errors ``…_se`` and
             ``correlation``, ``quadrant`` (``improve``, ``keep``, ``watch``, ``enough`` or ``open``) and
             ``probability``.
+        slopes: Draws of the slopes, one column per driver in the order of ``table``.
         r2: R² of all drivers.
         chance: Share that random numbers got beside them.
         checks: What a reader must know.
@@ -78,6 +80,7 @@ class Drivers:
     ranks: pd.DataFrame
     asymmetry: pd.DataFrame
     quadrant: pd.DataFrame
+    slopes: pd.DataFrame
     r2: float
     chance: float
     checks: tuple[Check, ...]
@@ -152,6 +155,7 @@ def drivers(
         ranks=ranks,
         asymmetry=asymmetry,
         quadrant=_quadrants(rows, cells, target),
+        slopes=pd.DataFrame(drawn[:, cells.part("slope")], columns=list(rows.drivers))[list(table["driver"])],
         r2=float(whole[: count + 1].sum()),
         chance=float(whole[count]),
         checks=tuple(_checks(rows, matrix, sums, repaired, asymmetry)),
@@ -170,8 +174,9 @@ class _Cells:
 
     def part(self, name: str) -> slice:
         d, r = self.drivers, self.ratings
-        starts = {"share": (0, d), "mean": (d + 1, d), "penalty": (2 * d + 1, r), "reward": (2 * d + 1 + r, r)}
-        starts |= {"latent_penalty": (2 * d + 1 + 2 * r, r), "latent_reward": (2 * d + 1 + 3 * r, r)}
+        starts = {"share": (0, d), "mean": (d + 1, d), "slope": (2 * d + 1, d)}
+        contrasts = ("penalty", "reward", "latent_penalty", "latent_reward")
+        starts |= {each: (3 * d + 1 + k * r, r) for k, each in enumerate(contrasts)}
         first, length = starts[name]
         return slice(first, first + length)
 
@@ -182,15 +187,24 @@ def _matrix(sums: Floats) -> tuple[Floats, float]:
 
 
 def _measured(sums: Floats, products: Floats | None, count: int) -> tuple[Floats, float]:
-    """Return per replicate shares, that of chance last, means, and contrasts of the ratings: shape (replicate, v)."""
+    """Return per replicate shares, that of chance last, means, slopes, contrasts of the ratings: (replicate, v)."""
     repairs = [_matrix(each) for each in sums]
     means = pairwise(sums)[1][:, :count]
-    parts = [shares.lmg(np.stack([matrix for matrix, _ in repairs]), rng=0).shares, means]
+    matrices = np.stack([matrix for matrix, _ in repairs])
+    parts = [shares.lmg(matrices, rng=0).shares, means, _slopes(matrices, sums, count)]
     if products is not None:
         p = (products.shape[-1] - 3) // 3
         beta = np.stack([np.linalg.lstsq(one[:-2, :-2], one[:-2, -2:], rcond=1e-10)[0] for one in products])
         parts += [beta[:, first : first + p, outcome] for outcome in (0, 1) for first in (1, p + 1)]
     return np.concatenate(parts, axis=1), repairs[0][1]
+
+
+def _slopes(matrices: Floats, sums: Floats, count: int) -> Floats:
+    """Return the slopes of the regression on all drivers, (replicate, driver)."""
+    w, a, aa = (np.diagonal(sums[:, part], axis1=-2, axis2=-1) for part in (0, 1, 3))
+    spread = np.sqrt(np.maximum(aa / w - (a / w) ** 2, 0.0))
+    standard = np.linalg.solve(matrices[:, :count, :count], matrices[:, :count, -1:])[..., 0]
+    return np.asarray(standard * spread[:, -1:] / spread[:, :count])
 
 
 def _jackknife(left_out: Floats) -> Floats:
@@ -231,6 +245,9 @@ def _table(
             "above_chance": (drawn[:, :count] > drawn[:, [count]]).mean(0),
             "within": within,
             "given": given_weight / np.diagonal(sums.sum(0)[0])[-1],
+            "slope": whole[2 * count + 1 : 3 * count + 1],
+            "slope_low": np.quantile(drawn[:, 2 * count + 1 : 3 * count + 1], tail, axis=0),
+            "slope_high": np.quantile(drawn[:, 2 * count + 1 : 3 * count + 1], 1 - tail, axis=0),
         }
     )
     ranks = pd.DataFrame(chances, index=pd.Index(rows.drivers, name="driver"), columns=range(1, count + 1))

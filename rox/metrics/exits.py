@@ -109,6 +109,15 @@ def retention(
     return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
 
 
+def at_risk(tables: Tables) -> Any:
+    """Return an engine table of the customer-months at risk: ``customer``, ``month``, ``_left_all``, 1 or 0.
+
+    Raises:
+        DataError: No ledger or exits, or a customer who leaves twice.
+    """
+    return _at_risk(tables, None)
+
+
 def followed_for(tables: Tables, months: int) -> bool:
     """Tell whether the ledger is long enough to follow a cohort for so many months."""
     first, last = month_range(tables, required(tables, "ledger"))

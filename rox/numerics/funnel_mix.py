@@ -157,7 +157,7 @@ def shapley_mix(
     one = np.arange(n1.size) if pool is None else np.unique(np.asarray(pool), return_inverse=True)[1]
     if one.size != n1.size:
         raise ValueError(f"pool must number {n1.size} cells, got {one.size}")
-    means = [_means(n, y, one.ravel()) for n, y in ((n0, y0), (n1, y1))]
+    means = [cell_means(n, y, one) for n, y in ((n0, y0), (n1, y1))]
     worth = np.empty(2 ** (factors + 1))
     for chosen in range(2**factors):
         product = np.ones(n1.shape)
@@ -182,8 +182,15 @@ def _given(counts: Floats, other: Floats, axis: int) -> Floats:
     return np.nan_to_num(np.where(np.isnan(mine), theirs, mine))
 
 
-def _means(counts: Floats, sums: Floats, pool: Ints) -> Floats:
-    """Return the mean of every cell with those pooled with it, of the nearest wider cell where nobody is."""
+def cell_means(counts: Floats, sums: Floats, pool: Ints) -> Floats:
+    """Return the mean of every cell with those pooled with it, of the nearest wider cell where nobody is.
+
+    Args:
+        counts: people by joint cell, one axis per factor, the widest first.
+        sums: of the outcome.
+        pool: by joint cell, a number; cells of one number have one mean.
+    """
+    pool = pool.ravel()
     n, y = (np.bincount(pool, weights=each.ravel())[pool].reshape(counts.shape) for each in (counts, sums))
     out = np.where(n > 0, y / np.where(n > 0, n, 1.0), np.nan)
     for kept in range(counts.ndim, -1, -1):

@@ -1,10 +1,7 @@
-"""Money around each answer, a panel counted where it lies, and weights of answers: against pandas, on both engines."""
+"""Money around each answer, a panel counted where it lies, and weights of answers: against pandas."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rox.core.census import DEFECTS, SEGMENT_COLUMNS, Census
-from rox.core.derived import LookUp
+from rox.core.census import DEFECTS, SEGMENT_COLUMNS
 from rox.core.errors import DataError
 from rox.core.linked import Linked
-from rox.core.study import EngineOptions, read_study
+from rox.core.study import read_study
 from rox.core.views import money_column
-from rox.linking.engine import Engine, connect
+from rox.linking.engine import Engine
 from rox.linking.link import link
 from rox.linking.load import load
 from rox.linking.panel_rows import grain
@@ -353,51 +349,3 @@ def test_score_models_fetch_sums_alone(
 def near(bank: Path) -> Linked:
     """The bundled bank."""
     return link(load(read_study(bank)))
-
-
-@pytest.fixture(scope="module")
-def far(bank: Path) -> Iterator[Linked]:
-    """The bundled bank on Spark."""
-    pytest.importorskip("pyspark", reason="Spark is not installed (pip install '.[spark]')")
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        pytest.skip("Java is not installed (Debian: apt install openjdk-17-jre-headless)")
-    settings = {"spark.sql.shuffle.partitions": 2, "spark.default.parallelism": 2, "spark.driver.memory": "1g"}
-    options = EngineOptions(kind="spark", master="local[2]", settings=settings)
-    engine: Any = connect(options=options)
-    yield link(load(read_study(bank).model_copy(update={"engine": options})))
-    engine.worker.session.stop()
-
-
-def numbers(found: Census) -> tuple[object, ...]:
-    return found.first, found.last, found.rows, found.scored, found.scored_customers, dict(found.defects)
-
-
-@pytest.mark.spark
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_both_engines_give_the_same(near: Linked, far: Linked) -> None:
-    ours, theirs = (in_order(each.fetch(each.around(MONTHS, age=1))) for each in (near, far))
-    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
-    caps = {"mass": 9_999.5}
-    for one, other in ((near.census(), far.census()), (near.census(caps=caps), far.census(caps=caps))):
-        pd.testing.assert_frame_equal(one.segments, other.segments, check_exact=True)
-        assert numbers(one) == numbers(other)
-    cells, others = near.responding(), far.responding()
-    pd.testing.assert_frame_equal(cells, others, check_exact=True)
-    given = cells[cells["score"].notna()]
-    weights = given[CELL].assign(weight=1.0 + np.arange(len(given)))
-    ours, theirs = (each.weighted(weights, name="own").frame() for each in (near, far))
-    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
-    asked: dict[str, Any] = {
-        "by": {"segment": "segment", "answered": "answered"},
-        "sums": {"both": "weight*pull", "lonely": lambda t: t.unit.isnull()},
-        "within": {
-            "rate": LookUp(keys=("segment", "answered"), values={("mass", 24279): 0.1, ("gold", 24282): -2.5}),
-            "pull": lambda t: (t.score - t.score.mean().over(group_by="customer")) * (1 + t.rate),
-            "rank": lambda t: t.place.rank().over(group_by="segment"),
-        },
-        "where": lambda t: t.rank < 1000,
-    }
-    ours, theirs = (each.answered(MONTHS, age=1).sums(**asked) for each in (near, far))
-    assert len(ours) > 100
-    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from rox.core.census import Census
+from rox.core.derived import LookUp
 from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.record import Record
@@ -33,6 +36,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 SETTINGS = {"spark.sql.shuffle.partitions": 2, "spark.default.parallelism": 2, "spark.driver.memory": "1g"}
+MONTHS = (-12, -3, -1, 0, 1, 5)
+CELL = ["segment", "money", "tenure", "rising", "score"]
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +161,43 @@ def test_other_tables_of_a_link(view: Callable[[Linked], Any], panels: tuple[Lin
     ours, theirs = (linked.fetch(view(linked)) for linked in panels)
     keys = [name for name in ours.columns if not pd.api.types.is_float_dtype(ours[name])]
     same(*(frame.sort_values([*keys, *ours.columns.difference(keys)], ignore_index=True) for frame in (ours, theirs)))
+
+
+def by_month(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values(["customer", "month"], ignore_index=True)
+
+
+def numbers(found: Census) -> tuple[object, ...]:
+    return found.first, found.last, found.rows, found.scored, found.scored_customers, dict(found.defects)
+
+
+def test_money_around_answers_counts_and_weights(panels: tuple[Linked, Linked]) -> None:
+    near, far = panels
+    ours, theirs = (by_month(each.fetch(each.around(MONTHS, age=1))) for each in (near, far))
+    same(ours, theirs)
+    caps = {"mass": 9_999.5}
+    for one, other in ((near.census(), far.census()), (near.census(caps=caps), far.census(caps=caps))):
+        same(one.segments, other.segments)
+        assert numbers(one) == numbers(other)
+    cells, others = near.responding(), far.responding()
+    same(cells, others)
+    given = cells[cells["score"].notna()]
+    weights = given[CELL].assign(weight=1.0 + np.arange(len(given)))
+    ours, theirs = (each.weighted(weights, name="own").frame() for each in (near, far))
+    same(ours, theirs)
+    asked: dict[str, Any] = {
+        "by": {"segment": "segment", "answered": "answered"},
+        "sums": {"both": "weight*pull", "lonely": lambda t: t.unit.isnull()},
+        "within": {
+            "rate": LookUp(keys=("segment", "answered"), values={("mass", 24279): 0.1, ("gold", 24282): -2.5}),
+            "pull": lambda t: (t.score - t.score.mean().over(group_by="customer")) * (1 + t.rate),
+            "rank": lambda t: t.place.rank().over(group_by="segment"),
+        },
+        "where": lambda t: t.rank < 1000,
+    }
+    ours, theirs = (each.answered(MONTHS, age=1).sums(**asked) for each in (near, far))
+    assert len(ours) > 100
+    same(ours, theirs)
 
 
 @pytest.mark.parametrize("batch", ["values", "rows"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 from rox.core.check import Grade, Verdict
+from rox.core.effect import Effect
 from rox.core.linked import Linked
 from rox.models.answer_table import answer_table
 from rox.models.answers import RESPONSE_WEIGHT
@@ -67,10 +69,27 @@ def wealthy(customers: int = 1500, *, hidden: float, seed: int = 5, effect: floa
     return pd.concat(blocks, ignore_index=True)
 
 
+@cache
+def falsified(name: str) -> Effect:
+    """The gap where a hidden cause makes it, and where there is none; salaries move with the cause or with nothing."""
+    frame = wealthy(hidden=1.0, effect=0.0) if name == "confounded" else wealthy(hidden=0.0)
+    noise = 100 + np.random.default_rng(8).standard_normal(len(frame))
+    salary = frame.assign(outcome=frame["outcome"] * 0.1 if name == "confounded" else noise)
+    control = linked_from(salary, outcome="salary")
+    return falsify(
+        ScoreGap(draws=400), linked_from(frame), negative_controls=[control], specifications=False, tilts=()
+    )
+
+
+@cache
+def reweighted(model: ScoreGap | LeadLag | ChurnCox) -> Effect:
+    """A model with one tilt of the silent customers, on the sample."""
+    return falsify(model, sample_linked(seed=1), specifications=False, tilts=(0.15,))
+
+
 class TestHiddenCauses:
     def test_a_cause_that_is_seen_nearly_removes_what_it_made(self):
-        confounded = falsify(ScoreGap(), linked_from(wealthy(hidden=1.0, effect=0.0)), specifications=False, tilts=())
-        honest = falsify(ScoreGap(), linked_from(wealthy(hidden=0.0)), specifications=False, tilts=())
+        confounded, honest = (falsified(each) for each in ("confounded", "honest"))
         table = confounded.tables["hidden_causes"]
         assert check(confounded, "ROX-A18").verdict is Verdict.DEMOTE
         assert table.loc["money", "removes_all"] < 1
@@ -136,8 +155,8 @@ class TestHiddenCauses:
         effect = falsify(ScoreGap(draws=400), linked_from(early), specifications=False, tilts=())
         assert check(effect, "ROX-A19").verdict is Verdict.NOTE
 
-    def test_growth_after_answers_has_its_own(self, sample):
-        effect = falsify(LeadLag(draws=400), sample, specifications=False, tilts=())
+    def test_growth_after_answers_has_its_own(self):
+        effect = reweighted(LeadLag(draws=400))
         assert {"ROX-A18"} <= {each.code for each in effect.checks}
         assert set(effect.tables["hidden_causes"].index) == {"money", "growth"}
 
@@ -193,8 +212,8 @@ class TestSilentCustomers:
         assert flat.loc[rows, RESPONSE_WEIGHT].mean() == pytest.approx(1)
 
     @pytest.mark.parametrize("model", [ScoreGap(draws=400), LeadLag(draws=400), ChurnCox(draws=400)])
-    def test_every_model_uses_the_weights(self, model, sample):
-        effect = falsify(model, sample, specifications=False, tilts=(0.15,))
+    def test_every_model_uses_the_weights(self, model):
+        effect = reweighted(model)
         table = effect.tables["response"]
         assert len(table) == 3
         assert table["estimate"].nunique() == 3
@@ -216,24 +235,16 @@ class Stubborn:
         return ScoreGap(draws=400).fit(replace(data, panel=held, fetch=lambda rows: rows.copy()), rng=rng)
 
 
-class TestNegativeControls:
-    def test_an_outcome_that_moves_too_tells_of_a_common_cause(self):
-        confounded, honest = wealthy(hidden=1.0, effect=0.0), wealthy(hidden=0.0)
-        rng = np.random.default_rng(8)
-        clean = honest.assign(outcome=100 + rng.standard_normal(len(honest)))
-        spoilt = confounded.assign(outcome=confounded["outcome"] * 0.1)
-        for frame, other, verdict in ((confounded, spoilt, Verdict.DEMOTE), (honest, clean, Verdict.PASS)):
-            control = linked_from(other, outcome="salary")
-            effect = falsify(
-                ScoreGap(draws=400), linked_from(frame), negative_controls=[control], specifications=False, tilts=()
-            )
-            assert check(effect, "ROX-A25").verdict is verdict
-            assert list(effect.tables["negative_controls"].index) == ["salary"]
-            assert effect.grade >= Grade.D
+@pytest.mark.parametrize(("name", "verdict"), [("confounded", Verdict.DEMOTE), ("honest", Verdict.PASS)])
+def test_an_outcome_that_moves_too_tells_of_a_common_cause(name, verdict):
+    effect = falsified(name)
+    assert check(effect, "ROX-A25").verdict is verdict
+    assert list(effect.tables["negative_controls"].index) == ["salary"]
+    assert effect.grade >= Grade.D
 
 
-def test_a_hazard_ratio_has_an_e_value(sample):
-    effect = falsify(ChurnCox(draws=400), sample, specifications=False, tilts=())
+def test_a_hazard_ratio_has_an_e_value():
+    effect = reweighted(ChurnCox(draws=400))
     values = check(effect, "ROX-A23").values
     ratio = max(values["hazard"], 1 / values["hazard"])
     assert values["point"] == pytest.approx(ratio + np.sqrt(ratio * (ratio - 1)))

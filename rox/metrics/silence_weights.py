@@ -1,0 +1,156 @@
+"""Rake answers to what is known of everybody, again in every replicate of the jackknife."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from rox.metrics.silence_cells import PERIODS, Cells
+from rox.metrics.silence_facts import BUCKETS
+from rox.numerics.arrays import Floats, Ints
+from rox.numerics.raking import Raked, rake
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weighted:
+    """Sums of answers, first over everybody, then with each bucket of customers left out.
+
+    Periods: 0 the waves before, 1 those looked at. Arrays are zero for a period without answers.
+
+    Attributes:
+        margins: Names of the margins that were used.
+        dropped: Names of those left out because weights did not converge.
+        raw: (1 + K, 2, v) answers by design weight.
+        raked: (1 + K, 2, v) the same after raking.
+        by_segment: (1 + K, 2, s, v) raked, by segment.
+        segments: Their names.
+        answered: (k, 1 + K, 2) raked means of the benchmarks over those who answered.
+        plain: (k, 1 + K, 2) the same by design weight alone.
+        everybody: (k, 1 + K, 2) means over everybody.
+        spread: (k, 2) standard deviations over everybody.
+        effective: (2, 2) Kish's effective answers, raw and raked, by period.
+        least, most: Smallest and largest factor over the median, in the waves looked at.
+    """
+
+    margins: tuple[str, ...]
+    dropped: tuple[str, ...]
+    raw: Floats
+    raked: Floats
+    by_segment: Floats
+    segments: tuple[str, ...]
+    answered: Floats
+    plain: Floats
+    everybody: Floats
+    spread: Floats
+    effective: Floats
+    least: float
+    most: float
+
+
+def weigh(cells: Cells) -> Weighted:
+    """Rake the answers of each period to the margins of everybody, with replicates.
+
+    Factors multiply design weights and are trimmed to 0.3 to 3 times their median. If the margins of a period cannot be
+    met, the margin with the sparsest category is left out, in both.
+    """
+    used = list(range(len(cells.margins)))
+    dropped = []
+    present = [period for period in range(PERIODS) if cells.answers[cells.later == period].sum() > 0]
+    while used:
+        fits = [_raked(cells, cells.later == period, used)[1] for period in present]
+        if all(fit.converged for fit in fits):
+            break
+        sparse = min(used, key=lambda m: _sparsest(cells, m, present))
+        used.remove(sparse)
+        dropped.append(cells.margins[sparse])
+    names = tuple(sorted(set(cells.segment.tolist())))
+    home = np.searchsorted(names, cells.segment)
+    values, judges, reps = cells.given.shape[1], len(cells.judges), 1 + BUCKETS
+    raw, raked_sums = np.zeros((reps, PERIODS, values)), np.zeros((reps, PERIODS, values))
+    by_segment = np.zeros((reps, PERIODS, len(names), values))
+    answered, plain, everybody = (np.zeros((judges, reps, PERIODS)) for _ in range(3))
+    effective, spread, ends = np.zeros((2, PERIODS)), np.ones((judges, PERIODS)), (1.0, 1.0)
+    for period in present:
+        for rep in range(reps):
+            inside = (cells.later == period) & (cells.bucket != rep - 1)
+            factor, fit = _raked(cells, inside, used)
+            heavy = cells.given * factor[:, None]
+            raw[rep, period] = cells.given[inside].sum(0)
+            raked_sums[rep, period] = heavy[inside].sum(0)
+            np.add.at(by_segment[rep, period], home[inside], heavy[inside])
+            for k in range(judges):
+                everybody[k, rep, period] = _mean(cells.total[k, 0], cells.known[k, 0], inside)
+                plain[k, rep, period] = _mean(cells.total[k, 1], cells.known[k, 1], inside)
+                answered[k, rep, period] = _mean(factor * cells.total[k, 1], factor * cells.known[k, 1], inside)
+            if rep == 0:
+                effective[:, period] = _kish(cells, inside, np.ones(factor.size)), _kish(cells, inside, factor)
+                ends = fit.spread
+        for k in range(judges):
+            inside = cells.later == period
+            square = _mean(cells.square[k], cells.known[k, 0], inside)
+            spread[k, period] = np.sqrt(max(square - everybody[k, 0, period] ** 2, 0.0))
+    return Weighted(
+        margins=tuple(cells.margins[m] for m in used),
+        dropped=tuple(dropped),
+        raw=raw,
+        raked=raked_sums,
+        by_segment=by_segment,
+        segments=names,
+        answered=answered,
+        plain=plain,
+        everybody=everybody,
+        spread=spread,
+        effective=effective,
+        least=ends[0],
+        most=ends[1],
+    )
+
+
+def jackknife(replicates: Floats) -> Floats:
+    """Return standard errors from the full estimate and its replicates, along the first axis."""
+    left_out = replicates[1:]
+    return np.asarray(np.sqrt((BUCKETS - 1) / BUCKETS * ((left_out - left_out.mean(0)) ** 2).sum(0)))
+
+
+def half_width(se: float, level: float) -> float:
+    """Return half the width of Student's interval of a jackknife over the buckets."""
+    return float(stats.t.ppf((1 + level) / 2, BUCKETS - 1)) * se
+
+
+def _raked(cells: Cells, inside: np.ndarray, used: Sequence[int]) -> tuple[Floats, Raked]:
+    """Return the factor of every row (1 for cells without answers) and the fit."""
+    count = int(cells.cell.max()) + 1
+    d = np.bincount(cells.cell[inside], weights=cells.given[inside].sum(1), minlength=count)
+    on = np.flatnonzero(d > 0)
+    code = np.zeros((count, cells.code.shape[1]), dtype=np.int64)
+    code[cells.cell] = cells.code
+    people = cells.people[inside]
+    if used:
+        margins: list[Ints] = [code[on, m] for m in used]
+        targets = [np.bincount(cells.code[inside, m], weights=people, minlength=cells.sizes[m]) for m in used]
+    else:
+        margins, targets = [np.zeros(on.size, dtype=np.int64)], [np.array([people.sum()])]
+    fit = rake(margins, targets, d[on])
+    factor = np.ones(count)
+    factor[on] = fit.factor
+    return factor[cells.cell], fit
+
+
+def _sparsest(cells: Cells, margin: int, present: Sequence[int]) -> float:
+    return min(
+        float(np.bincount(cells.code[inside, margin], weights=cells.answers[inside].sum(1)).min())
+        for inside in (cells.later == period for period in present)
+    )
+
+
+def _mean(total: Floats, weight: Floats, inside: np.ndarray) -> float:
+    below = weight[inside].sum()
+    return float(total[inside].sum() / below) if below > 0 else 0.0
+
+
+def _kish(cells: Cells, inside: np.ndarray, factor: Floats) -> float:
+    n, w = cells.answers[inside].sum(1), factor[inside] * cells.given[inside].sum(1)
+    return float(w.sum() ** 2 / (w[n > 0] ** 2 / n[n > 0]).sum())
