@@ -24,6 +24,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "02_nps_to_aum": ("gap", "lead_lag", "panel"),
     "03_churn": ("churn", "churn_hazard", "money_kept"),
     "04_uplift": ("uplift",),
+    "06_drivers": (),
 }
 """Which effects each notebook leaves behind."""
 MAYBE: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +32,8 @@ MAYBE: Mapping[str, tuple[str, ...]] = {
     "04_uplift": ("experiment", "closed_loop", "funnel"),
 }
 """Which it leaves behind where the data carry them."""
+READS: Mapping[str, tuple[str, ...]] = {"06_drivers": ("lead_lag",)}
+"""Which effects of an earlier one it reads if they are there."""
 REPORT = "05_roi_report"
 Say = Callable[[str], None]
 
@@ -216,12 +219,15 @@ def _stages(
         if notebook == "04_uplift" and not study.initiatives:
             wanted -= set(effects)
             continue
+        if notebook == "06_drivers" and len(study.drivers) < 2:
+            continue
         yield Stage(
             name=notebook,
             notebook=notebook,
             values=given(notebook, {}),
             leaves=(folder / "records" / f"{notebook}.json", *(effect_file(name) for name in effects)),
             maybe=tuple(effect_file(name) for name in MAYBE.get(notebook, ())),
+            reads=tuple(effect_file(name) for name in READS.get(notebook, ())),
         )
     for case in cases:
         name = f"{REPORT}_{case}"

@@ -22,9 +22,9 @@ def source(cells: list[nbformat.NotebookNode]) -> str:
     return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
 
 
-def test_there_are_five() -> None:
+def test_there_are_six() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
-        "01_experience", "02_nps_to_aum", "03_churn", "04_uplift", "05_roi_report",
+        "01_experience", "02_nps_to_aum", "03_churn", "04_uplift", "05_roi_report", "06_drivers",
     ]  # fmt: skip
 
 
