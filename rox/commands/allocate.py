@@ -14,6 +14,12 @@ def add(command: Command) -> None:
     allocate = command("allocate", "choose which initiatives a budget should go to, and what they return together")
     allocate.add_argument("portfolio", type=Path, metavar="PORTFOLIO.toml", help="the portfolio file")
     allocate.add_argument("--effects", type=Path, required=True, metavar="FOLDER", help="folder of saved effects")
+    allocate.add_argument(
+        "--study",
+        type=Path,
+        metavar="STUDY",
+        help="study file, for its evidence discounts (default: study.toml beside)",
+    )
     allocate.add_argument("--budget", type=float, metavar="AMOUNT", help="another budget than the portfolio's")
     allocate.add_argument("--draws", type=int, default=20_000, metavar="N", help="joint draws (default: 20000)")
     allocate.add_argument("--seed", type=int, default=1, help="seed of the draws (default: 1)")
@@ -23,11 +29,13 @@ def add(command: Command) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Do it, and return what ``--json`` prints."""
+    from rox.core.check import BIAS_LAYERS
     from rox.core.effect import Effect
     from rox.core.errors import CaseError
     from rox.core.files import write_text
     from rox.core.portfolio import read_portfolio
     from rox.core.record import plain
+    from rox.core.study import read_study
     from rox.reporting.allocation_page import allocation_html, allocation_text
     from rox.valuation.allocation import allocate_budget
 
@@ -39,7 +47,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     portfolio = read_portfolio(options.portfolio)
     names = dict.fromkeys(name for case in portfolio.cases.values() for name in case.about.effects)
     effects = [Effect.load(options.effects / f"{name}.npz") for name in names]
-    found = allocate_budget(portfolio, effects, budget=options.budget, draws=options.draws, rng=options.seed)
+    beside = options.portfolio.parent / "study.toml"
+    study = options.study or (beside if beside.is_file() else None)
+    layers = BIAS_LAYERS if study is None else read_study(study).layers
+    found = allocate_budget(
+        portfolio, effects, budget=options.budget, draws=options.draws, rng=options.seed, layers=layers
+    )
     record: dict[str, Any] = plain(found.as_record())
     files = []
     if suffix == ".html":

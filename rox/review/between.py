@@ -12,6 +12,7 @@ from rox.core.declared import Wording
 from rox.core.effect import Effect
 from rox.core.errors import CaseError, UnitError
 from rox.core.ledger import NO_WORDS
+from rox.core.record import layers_of
 from rox.review.case_changes import CaseChange, People, replaced
 from rox.review.replay import Replay, State, Valued
 
@@ -24,7 +25,7 @@ class Level:
     """Effects between the first run's and the second's, and what brought them there.
 
     Attributes:
-        kind: ``software``, ``estimate``, ``restated``, ``added``, ``method``, ``priors`` or ``discounts``.
+        kind: ``software``, ``estimate``, ``restated``, ``added``, ``method`` or ``priors``.
         word: Key of the step's label.
         text: Words that complete it.
         effects: The effects from there on.
@@ -48,6 +49,7 @@ class Position:
         level: How many of the levels of the effects.
         volume: The number of customers.
         mix: Their composition.
+        discounts: What estimates of each grade are worth.
         changes: Which of the case's changes.
         seeds: Seed and number of draws.
     """
@@ -55,6 +57,7 @@ class Position:
     level: int = 0
     volume: bool = False
     mix: bool = False
+    discounts: bool = False
     changes: frozenset[int] = frozenset()
     seeds: bool = False
 
@@ -88,6 +91,11 @@ class Between:
         """Whether the draws are others."""
         return (self.first.seed, self.first.draws) != (self.second.seed, self.second.draws)
 
+    @property
+    def discounts_changed(self) -> bool:
+        """Whether estimates of a grade are taken to be worth something else."""
+        return layers_of(self.first.record.replay) != layers_of(self.second.record.replay)
+
     def state(self, at: Position) -> State:
         """Return what a return is computed from at a position."""
         paths = tuple(path for place in sorted(at.changes) for path in self.changes[place].paths)
@@ -95,7 +103,9 @@ class Between:
         if not self.is_as_second(at):
             content = replaced(self.first.case, self.second.case, paths)
             content["people"] = self.people.rows(volume=at.volume, mix=at.mix)
-        effects = self.levels[at.level - 1].effects if at.level else self.first.effects
+        estimates = self.levels[at.level - 1].effects if at.level else self.first.effects
+        layers = layers_of((self.second if at.discounts else self.first).record.replay)
+        effects = tuple(each.discounted(layers) for each in estimates)
         about = {**content["case"], "effects": [effect.name for effect in effects]}
         source = self.second if at.seeds else self.first
         return State(effects=effects, case={**content, "case": about}, seed=source.seed, draws=source.draws)
@@ -125,14 +135,17 @@ class Between:
             yield _step(level.kind, level.word, level.text, level.was, level.now), _to_level(place)
         if not self.levels:
             yield _step("estimate", "comparison.step.no_estimate"), _same
+        if self.discounts_changed:
+            yield _step("discounts", "comparison.step.discounts", NO_WORDS, *self._discounts()), _with_discounts
         totals = [f"{people.total(rows):,.10g}" for rows in (people.first, people.second)]
         yield (
             _step("volume", "comparison.step.volume", NO_WORDS, *(totals if people.volume_changed else ("", ""))),
             _with_volume if people.volume_changed else _same,
         )
         only_ranges = people.mix_changed and people.same_shares
+        step = _step("mix", "comparison.step.ranges" if only_ranges else "comparison.step.mix")
         yield (
-            _step("mix", "comparison.step.ranges" if only_ranges else "comparison.step.mix"),
+            _step("volume", "comparison.step.volume", NO_WORDS, *totals) if people.from_nobody else step,
             _with_mix if people.mix_changed else _same,
         )
         for place in many:
@@ -165,6 +178,13 @@ class Between:
         if waiting:
             self._must(at)
         return steps
+
+    def _discounts(self) -> tuple[str, str]:
+        """Return the discounts of the grades in use, in short, before and after."""
+        grades = sorted({effect.grade for effect in (*self.first.effects, *self.second.effects)})
+        layers = [layers_of(each.record.replay) for each in (self.first, self.second)]
+        was, now = (", ".join(f"{g} {each[g].mean:.4g} ± {each[g].sd:.4g}" for g in grades) for each in layers)
+        return was, now
 
     def _must(self, at: Position) -> Valued:
         """Value a position that has to fit, and let what is wrong be raised."""
@@ -207,12 +227,13 @@ class Between:
         found: list[Player] = []
         if self.levels:
             found.append(("comparison.factor.estimate", NO_WORDS, _to_level(len(self.levels))))
+        if self.discounts_changed:
+            found.append(("comparison.step.discounts", NO_WORDS, _with_discounts))
         if people.volume_changed:
             found.append(("comparison.step.volume", NO_WORDS, _with_volume))
         if people.mix_changed:
-            found.append(
-                ("comparison.step.ranges" if people.same_shares else "comparison.step.mix", NO_WORDS, _with_mix)
-            )
+            word = "comparison.step.ranges" if people.same_shares else "comparison.step.mix"
+            found.append(("comparison.step.volume" if people.from_nobody else word, NO_WORDS, _with_mix))
         is_seed = self.seeds_changed
         if single and len(found) + single + is_seed <= FEW:
             found += [(each.word, each.text, _with_change(place)) for place, each in enumerate(self.changes)]
@@ -260,6 +281,10 @@ def _same(at: Position) -> Position:
 
 def _with_volume(at: Position) -> Position:
     return replace(at, volume=True)
+
+
+def _with_discounts(at: Position) -> Position:
+    return replace(at, discounts=True)
 
 
 def _with_mix(at: Position) -> Position:

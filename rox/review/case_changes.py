@@ -172,7 +172,8 @@ def short(row: Any) -> str:
     numbers = [each for each in held if each is not None] + list(row.get("between") or ())
     text = " – ".join(f"{each:,.10g}" for each in numbers)
     months = row.get("months")
-    when = f"months {', '.join(map(str, months))}" if months else ""
+    listed = ", ".join(map(str, months)) if isinstance(months, (list, tuple)) else str(months or "")
+    when = f"months {listed}" if listed else ""
     if row.get("every_month_from") is not None:
         until = "" if row.get("until") is None else f"–{row['until']}"
         when = f"months {row['every_month_from']}{until or '–'}"
@@ -209,6 +210,11 @@ class People:
             abs(_likely(scaled[key]) - _likely(self.second[key])) <= CLOSE * abs(_likely(self.second[key]))
             for key in scaled
         )
+
+    @property
+    def from_nobody(self) -> bool:
+        """Whether either case reaches nobody, so that a composition says nothing."""
+        return not (self.total(self.first) > 0 and self.total(self.second) > 0)
 
     @property
     def growth(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from rox.core.comparison import HEADLINES, MAIN, SHARE_STEP, Comparison, Differe
 from rox.core.declared import Wording
 from rox.core.errors import CaseError
 from rox.core.ledger import NO_WORDS
-from rox.core.record import code_digest, layers_of, versions
+from rox.core.record import code_digest, versions
 from rox.linking.columns import minor_units
-from rox.review.between import Between, Level
+from rox.review.between import Between
 from rox.review.case_changes import case_changes, changed_places, short
 from rox.review.refit import Refits, in_one_step, refitted, same_effects
 from rox.review.replay import Replay, State, Valued, read_replay
@@ -117,27 +116,10 @@ def _valued(run: Replay) -> Valued:
 
 def _refits(first: Replay, second: Replay, study: str | Path | None, tell: Callable[[str], None]) -> Refits:
     if same_effects(first, second):
-        found = Refits(levels=())
-    elif study is None:
-        found = in_one_step(first, second, "comparison.reason.no_study")
-    else:
-        found = refitted(first, second, Path(study), tell)
-    return _then_discounts(found, first, second)
-
-
-def _then_discounts(found: Refits, first: Replay, second: Replay) -> Refits:
-    """Leave every estimate with the first run's evidence discounts, and replace these in a last step of their own."""
-    before, after = layers_of(first.record.replay), layers_of(second.record.replay)
-    levels = [replace(each, effects=tuple(e.discounted(before) for e in each.effects)) for each in found.levels]
-    if before != after:
-        grades = sorted({effect.grade for effect in second.effects})
-        was, now = (
-            ", ".join(f"{g} {layers[g].mean:g} ± {layers[g].sd:g}" for g in grades) for layers in (before, after)
-        )
-        levels.append(
-            Level(kind="discounts", word="comparison.step.discounts", effects=second.effects, was=was, now=now)
-        )
-    return replace(found, levels=tuple(levels))
+        return Refits(levels=())
+    if study is None:
+        return in_one_step(first, second, "comparison.reason.no_study")
+    return refitted(first, second, Path(study), tell)
 
 
 def _is_same_stack(run: Replay) -> bool:
@@ -236,6 +218,8 @@ def _differences(first: Replay, second: Replay) -> Iterator[Difference]:
     was, now = first.facts, second.facts
     for key in ("study", "case", "extract", "run", "seed", "draws", "grade"):
         yield from _differing(f"comparison.fact.{key}", NO_WORDS, str(getattr(was, key)), str(getattr(now, key)))
+    said = [str(each.record.numbers.get("decision", {}).get("advice", "")) for each in (first, second)]
+    yield from _differing("comparison.fact.advice", NO_WORDS, *said)
     old, new = ({effect.name: effect for effect in each.effects} for each in (first, second))
     for name in sorted({*old, *new}):
         text = Wording(en=name, zh=name)

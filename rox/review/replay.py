@@ -234,7 +234,8 @@ class Valued:
             "p_positive": np.array([(part > 0).mean() for part in parts]),
             "point_npv": np.zeros(BATCHES),
         }
-        return cls(headline=headline, batches=batches)
+        finite = {name: each if math.isfinite(each) else math.nan for name, each in headline.items()}
+        return cls(headline=finite, batches=batches)
 
     def errors(self) -> dict[str, float]:
         """Return the Monte Carlo standard error of each headline."""

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from rox.core.check import Check, Verdict
+from rox.core.check import BIAS_LAYERS, BiasLayer, Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.errors import CaseError
 from rox.core.formula import Array
@@ -49,6 +49,7 @@ def allocate_budget(
     draws: int = DRAWS,
     rng: int | np.random.Generator | None = None,
     step: float = MILLION,
+    layers: Mapping[Grade, BiasLayer] = BIAS_LAYERS,
 ) -> AllocationReturn:
     """Choose a scale for each initiative so that mean NPV, weighed against its worst twentieth, is largest.
 
@@ -63,6 +64,7 @@ def allocate_budget(
         draws: Number of joint draws, at least 200.
         rng: Seed.
         step: How much "one more" is.
+        layers: What estimates of each grade are worth; the shipped discounts by default.
 
     Raises:
         CaseError: An effect is missing or does not fit its case, too few draws, or a negative budget.
@@ -77,7 +79,7 @@ def allocate_budget(
     faults += [f"step: {step:g} is not an amount of money above 0"] if not 0 < step < np.inf else []
     if faults:
         raise CaseError(f"Portfolio {portfolio.name} cannot be allocated.", faults)
-    menu = _Menu.of(worths_of(portfolio, effects, draws=draws, rng=rng), limit)
+    menu = _Menu.of(worths_of(portfolio, effects, draws=draws, rng=rng, layers=layers), limit)
     chosen, current = (menu.plan(scales, limit) for scales in (menu.scales(menu.best(limit)), portfolio.current()))
     first, rest = chosen.npv[: menu.choosing], chosen.npv[menu.choosing :]
     joint = joint_return(menu.worths)

@@ -12,6 +12,7 @@ from rox.core.formula import Array
 from rox.core.portfolio import Portfolio
 from rox.core.units import Dose, Unit
 from rox.valuation.common_inputs import Priced, sampled
+from rox.valuation.fit import is_claim
 
 Reach = frozenset[str]
 """Other initiatives that reach the same customers."""
@@ -53,7 +54,7 @@ class Ceilings:
             share = np.maximum(sampled(ceiling.share.spread, "ceiling.share", size, seed), 0.0)
         doses = {}
         for key, case in portfolio.cases.items():
-            if room is not None and case.lift is not None:
+            if room is not None and case.lift is not None and not all(map(is_claim, priced[key].effects)):
                 held = drawn[key].get("lift")
                 alone = sampled(case.lift.spread, f"{key} lift", size, seed) if held is None else held
                 doses[key] = np.maximum(np.broadcast_to(alone, size), 0.0)
@@ -82,6 +83,17 @@ class Ceilings:
                     break
         return None if self.share is None or key not in several else _cut(several, self.share, frozenset(several))
 
+    def knows(self, one: str, other: str) -> bool:
+        """Whether some ceiling applies to what two initiatives do together."""
+        if self.room is not None and {one, other} <= set(self.doses):
+            return True
+        mine, theirs = ({group for key, group in self.moved if key == each} for each in (one, other))
+        shared = (mine & theirs) | (mine if EVERYONE in theirs else set()) | (theirs if EVERYONE in mine else set())
+        return self.share is not None and any(
+            all(np.any(self.moved.get((key, group), self.moved.get((key, EVERYONE), 0.0))) for key in (one, other))
+            for group in shared
+        )
+
     def binds(self, one: str, other: str) -> float:
         """Share of draws in which a ceiling cuts what two initiatives do together."""
         factors = [self.on_score(one, frozenset({other}))]
@@ -99,9 +111,20 @@ def _cut(several: Mapping[str, Array], room: Array, measured: frozenset[str]) ->
 
 
 def _moved(priced: Priced, drawn: Mapping[str, Array], group: str, size: int) -> Array:
+    """Sum of an initiative's counted effects on money in a segment, in shares of the money held there, (d,).
+
+    Effects on leaving move no share of money by themselves; the ceiling on the score is what binds them.
+    """
     total = np.zeros(size)
+    place = priced.groups.index(group) + 1
     for effect in priced.effects:
-        if effect.estimand.unit is Unit.RATIO and effect.estimand.dose is Dose.INITIATIVE:
-            place = priced.groups.index(group) + 1
-            total = total + drawn[f"effect_{effect.name}_{place}"] * drawn[f"evidence_{effect.name}"]
+        if is_claim(effect) or effect.estimand.unit is Unit.LOG_HAZARD:
+            continue
+        moved = drawn[f"effect_{effect.name}_{place}"] * drawn[f"evidence_{effect.name}"]
+        if effect.estimand.dose is not Dose.INITIATIVE:
+            moved = moved * drawn["lift"]
+        if effect.estimand.unit is not Unit.RATIO:
+            held = priced.case.of_group("balance", group)[1].spread.likely
+            moved = moved / held if held > 0 else np.zeros(1)
+        total = total + moved
     return total

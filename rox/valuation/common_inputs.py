@@ -20,6 +20,8 @@ from rox.valuation.draws import joint_draws
 
 OF_THE_COMPANY = frozenset({"balance", "margin", "attrition", "finance", "inflow"})
 """Tables of a case that describe the company, not the initiative: written alike in two cases, they are one quantity."""
+OF_THE_INITIATIVE = frozenset({"finance.overrun"})
+"""Places in them that do not."""
 COMMON, SHARED, APART = "common", "shared", "apart"
 
 
@@ -60,7 +62,7 @@ def common_draws(
     first: dict[tuple[object, ...], Array] = {}
     for key, each in priced.items():
         for item in _uncertain(each):
-            if item.place.split(".")[0] in OF_THE_COMPANY:
+            if is_the_companys(item.place):
                 drawn[key][item.name] = first.setdefault(_content(item), drawn[key][item.name])
     for shared in portfolio.shared.values():
         held = [(key, item) for key, place in shared.split for item in _uncertain(priced[key]) if item.place == place]
@@ -108,7 +110,7 @@ def _table(portfolio: Portfolio, priced: Mapping[str, Priced]) -> pd.DataFrame:
     for place, holders in held.items():
         contents: dict[tuple[object, ...], list[str]] = {}
         for key, item in holders:
-            alike = _content(item) if place.split(".")[0] in OF_THE_COMPANY else (key,)
+            alike = _content(item) if is_the_companys(place) else (key,)
             contents.setdefault(alike, []).append(key)
         if all(f"{key}:{place}" in declared for key, _ in holders):
             contents, how = {(): [key for key, _ in holders]}, SHARED
@@ -118,3 +120,8 @@ def _table(portfolio: Portfolio, priced: Mapping[str, Priced]) -> pd.DataFrame:
         found += [([key for key, _ in holders], APART)] if len(contents) > 1 else []
         rows += [{"place": place, "initiatives": ", ".join(several), "drawn": said} for several, said in found]
     return pd.DataFrame(rows, columns=["place", "initiatives", "drawn"])
+
+
+def is_the_companys(place: str) -> bool:
+    """Whether an assumption describes the company, not an initiative."""
+    return place.split(".")[0] in OF_THE_COMPANY and place not in OF_THE_INITIATIVE

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rox.core.check import Check, Verdict
+from rox.core.check import BIAS_LAYERS, BiasLayer, Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.formula import Array
 from rox.core.joint import JointReturn
 from rox.core.portfolio import Portfolio
 from rox.numerics.shapley import MOST_PLAYERS, sampled_shapley, shapley
-from rox.valuation.common_inputs import APART, OF_THE_COMPANY, own_seed
+from rox.valuation.common_inputs import APART, is_the_companys, own_seed
 from rox.valuation.worths import Worths, npv_by_plan, worths_of
 
 DRAWS = 4_000
@@ -29,6 +29,7 @@ def value_portfolio(
     *,
     draws: int = DRAWS,
     rng: int | np.random.Generator | None = None,
+    layers: Mapping[Grade, BiasLayer] = BIAS_LAYERS,
 ) -> JointReturn:
     """Value all initiatives of a portfolio together, in full, and split what they return.
 
@@ -42,6 +43,7 @@ def value_portfolio(
         effects: The effects that the cases rest on.
         draws: Number of joint draws.
         rng: Seed.
+        layers: What estimates of each grade are worth; the shipped discounts by default.
 
     Raises:
         CaseError: An effect is missing, or an effect and its case do not fit.
@@ -50,7 +52,7 @@ def value_portfolio(
     References:
         Shapley (1953), *A value for n-person games*.
     """
-    return joint_return(worths_of(portfolio, effects, draws=draws, rng=rng))
+    return joint_return(worths_of(portfolio, effects, draws=draws, rng=rng, layers=layers))
 
 
 def joint_return(worths: Worths) -> JointReturn:
@@ -138,7 +140,7 @@ def _channels(worths: Worths, key: str) -> set[str]:
 def _same_names(worths: Worths) -> Iterator[Check]:
     """Name assumptions about the company that cases give differently, and that are drawn apart (ROX-V41)."""
     table = worths.common
-    apart = table[(table["drawn"] == APART) & table["place"].str.split(".").str[0].isin(OF_THE_COMPANY)]
+    apart = table[(table["drawn"] == APART) & table["place"].map(is_the_companys)]
     for row in apart.to_dict("records"):
         values = {"place": str(row["place"]), "initiatives": str(row["initiatives"])}
         yield Check(code="ROX-V41", verdict=Verdict.NOTE, values=values)

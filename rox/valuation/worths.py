@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rox.core.case import EVERYONE
+from rox.core.check import BIAS_LAYERS, BiasLayer, Grade
 from rox.core.effect import Effect
 from rox.core.errors import CaseError
 from rox.core.formula import Array
@@ -18,7 +19,7 @@ from rox.core.portfolio import Portfolio
 from rox.core.units import Dose, Unit
 from rox.valuation.ceilings import Ceilings, Reach
 from rox.valuation.common_inputs import Priced, common_draws, sampled
-from rox.valuation.fit import require_fit, segments
+from rox.valuation.fit import is_claim, require_fit, segments
 from rox.valuation.lines import ledger_of
 
 LEAST_RESPONSE = 0.01
@@ -135,7 +136,12 @@ def _at(two: Array, share: float) -> Array:
 
 
 def worths_of(
-    portfolio: Portfolio, effects: Sequence[Effect], *, draws: int, rng: int | np.random.Generator | None
+    portfolio: Portfolio,
+    effects: Sequence[Effect],
+    *,
+    draws: int,
+    rng: int | np.random.Generator | None,
+    layers: Mapping[Grade, BiasLayer] = BIAS_LAYERS,
 ) -> Worths:
     """Price every initiative for every set of others that may share its customers.
 
@@ -144,11 +150,13 @@ def worths_of(
         UnitError: An effect that a case cannot price.
     """
     seed = rng if isinstance(rng, int) else int(np.random.default_rng(rng).integers(0, 2**63))
-    priced = _priced(portfolio, effects)
+    given = effects if layers is BIAS_LAYERS else [effect.discounted(layers) for effect in effects]
+    priced = _priced(portfolio, given)
     drawn, common = common_draws(portfolio, priced, draws, seed)
     people = {key: _people(each, drawn[key], draws) for key, each in priced.items()}
     reached = _reached(portfolio, priced, people, draws, seed)
     limits = Ceilings.of(portfolio, priced, drawn, draws, seed)
+    _require_a_ceiling(portfolio, priced, limits)
     flows = {key: _flows(portfolio, key, each, drawn[key], draws) for key, each in priced.items()}
     points = {key: _flows(portfolio, key, each, each.ledger.point, 1) for key, each in priced.items()}
     response = {
@@ -192,6 +200,25 @@ def _priced(portfolio: Portfolio, effects: Sequence[Effect]) -> dict[str, Priced
         ledger = ledger_of(own, case).leading_to("npv")
         found[key] = Priced(case=case, ledger=ledger, effects=own, groups=segments(own, case))
     return found
+
+
+def _require_a_ceiling(portfolio: Portfolio, priced: Mapping[str, Priced], limits: Ceilings) -> None:
+    """Refuse initiatives that move the same money of the same customers without a ceiling that knows of both."""
+    faults = []
+    for (one, other), (place, overlap) in portfolio.pairs.items():
+        channels = [
+            {channel for effect in priced[key].effects if not is_claim(effect) for channel in effect.estimand.channels}
+            for key in (one, other)
+        ]
+        if overlap.spread.high > 0 and channels[0] & channels[1] and not limits.knows(one, other):
+            faults.append(
+                f"{place}: {one} and {other} move the same money of the same customers "
+                f"({', '.join(sorted(channels[0] & channels[1]))}), and no ceiling applies to both: one on the score "
+                "needs a lift in both cases, one on the share an effect on money in both; say the one that fits, or "
+                "set their overlap to 0"
+            )
+    if faults:
+        raise CaseError(f"Portfolio {portfolio.name} cannot be valued.", faults)
 
 
 def _people_input(priced: Priced, group: str) -> str:
@@ -278,21 +305,23 @@ def _doses(priced: Priced, score: Array | None, share: Array | None) -> Iterator
     """Iterate over the inputs that carry a dose, with the factor that cuts it.
 
     A dose per point is carried by the lift, that of a measured initiative by its effect; referrals and contacts that
-    follow the initiative as a whole carry it themselves.
+    follow the initiative as a whole carry it themselves. Where both ceilings bind, the lower one does.
     """
     doses = {effect.name: effect.estimand for effect in priced.effects}
     referral = priced.case.referral
     as_a_whole = referral is not None and referral.per == "initiative"
     carriers = {"lift", "contacts_change", *(["referral_response"] if as_a_whole else [])}
+    both = score if share is None else share if score is None else np.minimum(score, share)
+    per_point = any(e.dose is not Dose.INITIATIVE and e.unit is not Unit.LOG_HAZARD for e in doses.values())
     for each in priced.ledger.inputs:
         estimand = doses.get(each.place) if each.name.startswith("effect_") else None
+        factor = None
         if estimand is not None and estimand.dose is Dose.INITIATIVE:
-            if score is not None:
-                yield each.name, score
-            if share is not None and estimand.unit is Unit.RATIO:
-                yield each.name, share
-        elif score is not None and each.name in carriers:
-            yield each.name, score
+            factor = score if estimand.unit is Unit.LOG_HAZARD else both
+        elif each.name in carriers:
+            factor = both if each.name == "lift" and per_point else score
+        if factor is not None:
+            yield each.name, factor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
