@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -18,6 +19,12 @@ def add(command: Command) -> None:
     backtest.add_argument("--actuals", type=Path, metavar="ACTUALS.toml", help="what was measured, booked and paid")
     backtest.add_argument(
         "--study", type=Path, metavar="STUDY", help="study file with newer tables: the same questions are asked again"
+    )
+    backtest.add_argument(
+        "--on",
+        type=dt.date.fromisoformat,
+        metavar="DATE",
+        help="day up to which months are due, such as 2027-01-31 (default: the last day known)",
     )
     backtest.add_argument("--seal", metavar="SEAL", help="last seal as noted elsewhere; another one is refused")
     backtest.add_argument("--layers", type=Path, metavar="FILE.toml", help="write the learned evidence discounts")
@@ -42,14 +49,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             f"The forecasts in {options.forecasts} do not hold the seal {options.seal[:12]}.",
             [f"the last seal is {last_seal(forecasts) or 'none'}: forecasts were removed, or this is another folder"],
         )
-    if options.actuals is None and options.study is None:
-        raise DataError("There is nothing to hold the forecasts against.", ["give --actuals, or --study, or both"])
+    if options.actuals is None and options.study is None and options.on is None:
+        raise DataError(
+            "There is nothing to hold the forecasts against.",
+            ["give --actuals, or --study, or both; --on DATE alone lists what is overdue"],
+        )
     actuals = Actuals() if options.actuals is None else read_actuals(options.actuals, forecasts)
     again = Again()
     if options.study is not None:
         tell = (lambda line: None) if options.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
         again = estimate_again(forecasts, options.study, tell=tell)
-    found = backtest(forecasts, actuals, again=again)
+    found = backtest(forecasts, actuals, again=again, on=options.on)
     record, files = found.as_record(), []
     if options.out is not None:
         page = backtest_page(found, options.language, prior_pairs=PRIOR_PAIRS)

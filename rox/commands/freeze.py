@@ -18,10 +18,18 @@ def add(command: Command) -> None:
     freeze.add_argument("--team", required=True, help="who forecasts")
     freeze.add_argument("--owner", required=True, help="who answers for it")
     freeze.add_argument(
-        "--on", type=dt.date.fromisoformat, metavar="DATE", help="day of freezing, such as 2026-01-31 (default: today)"
+        "--on",
+        type=dt.date.fromisoformat,
+        metavar="DATE",
+        help="day of freezing, not before the end of the data (default: today)",
     )
     freeze.add_argument(
-        "--due", type=int, nargs="+", default=[3, 6, 12, 24], metavar="MONTH", help="months (default: 3 6 12 24)"
+        "--due",
+        type=int,
+        nargs="+",
+        default=[3, 6, 12, 24],
+        metavar="MONTH",
+        help="months, if not over yet (default: 3 6 12 24)",
     )
     freeze.add_argument(
         "--study", type=Path, metavar="STUDY", help="the study file; needed by records that do not hold their case"

@@ -163,11 +163,13 @@ class Unscored:
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
-    """A due month of a forecast for which nothing was measured."""
+    """A due month of a forecast for which nothing was measured, and whose it is."""
 
     forecast: str
     month: int
     due_on: dt.date
+    team: str
+    owner: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,6 +186,8 @@ class Backtest:
         learned: What the pairs say of the evidence discounts.
         unscored: Measured values that are no score.
         open: Due months for which nothing was measured.
+        overdue: Teams that have due months and never measured anything.
+        on: The day up to which months are due; None where no day is known.
         again: Whether values were estimated again on newer tables.
     """
 
@@ -196,6 +200,8 @@ class Backtest:
     learned: Mapping[Grade, Learned]
     unscored: tuple[Unscored, ...]
     open: tuple[Open, ...]
+    overdue: tuple[str, ...] = ()
+    on: dt.date | None = None
     again: bool = False
 
     def as_record(self) -> dict[str, Any]:
@@ -221,6 +227,8 @@ class Backtest:
             "layers": [each.as_record() for each in self.learned.values()],
             "unscored": [vars(each) for each in self.unscored],
             "open": [{**vars(each), "due_on": each.due_on.isoformat()} for each in self.open],
+            "overdue": list(self.overdue),
+            "on": None if self.on is None else self.on.isoformat(),
             "again": self.again,
         }
 

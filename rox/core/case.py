@@ -252,6 +252,11 @@ RANGES: Mapping[str, tuple[float, float, str]] = {
 }
 
 
+def range_of(place: str) -> tuple[float, float, str]:
+    """Return the least and the greatest value an assumption can have, by its place in the file, and what it is."""
+    return RANGES.get(place) or RANGES.get(place.split(".")[0], (float("-inf"), float("inf"), ""))
+
+
 def read_case(path: str | Path) -> Case:
     """Read a case file.
 
@@ -274,7 +279,7 @@ def read_case(path: str | Path) -> Case:
 def _range_faults(case: Case) -> list[str]:
     faults = []
     for name, assumption in case.register():
-        low, high, needed = RANGES.get(name) or RANGES.get(name.split(".")[0], (float("-inf"), float("inf"), ""))
+        low, high, needed = range_of(name)
         spread = assumption.spread
         if not (low <= spread.low and spread.high <= high):
             faults.append(f"{name}: {spread.low:g} to {spread.high:g} is not {needed}")

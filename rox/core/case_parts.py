@@ -23,8 +23,9 @@ class Referral(Declared):
 
     In month t the customers still there refer ``rate``·(exp(``response``·lift·shape) − 1)/12 more people than without
     the change. Of these, ``conversion`` open an account; ``displacement`` of those would have come anyway. Each of the
-    others is worth ``value`` and sets off ``second`` further ones, so that new customers count 1/(1 − ``second``)
-    times. ``reward`` is paid for every account opened, also for those that would have been opened anyway.
+    others is worth ``value`` and sets off ``second`` further ones, so that new customers, and the rewards for them,
+    count 1/(1 − ``second``) times. ``reward`` is paid for every account opened, also for those that would have been
+    opened anyway; these set off nothing that would not have been.
 
     A stated readiness to recommend is not a referral: ``rate`` counts people who were referred.
 

@@ -28,7 +28,7 @@ from rox.core.ledger import Input, Ledger, Line
 from rox.core.spread import Spread
 from rox.core.units import Dose, Unit
 
-SCHEMA = "rox.forecast/1"
+SCHEMA = "rox.forecast/2"
 DUE = (3, 6, 12, 24)
 """Months after the start at which a forecast is held against what happened."""
 FLOWS = ("benefit", "cost", "net")
@@ -101,8 +101,9 @@ class Forecast:
         study: Name of the study.
         currency: ISO code.
         start: Month 0.
-        frozen: Day on which it was frozen.
-        due: Months after the start at which it falls due.
+        extract: Day on which the data it was made from end.
+        frozen: Day on which it was frozen; not before the extract.
+        due: Months after the start at which it falls due; each after the day of freezing.
         team: Who forecast.
         owner: Who answers for it.
         grade: The worst grade among its effects.
@@ -126,6 +127,7 @@ class Forecast:
     study: str
     currency: str
     start: dt.date
+    extract: dt.date
     frozen: dt.date
     due: tuple[int, ...]
     team: str
@@ -159,6 +161,10 @@ class Forecast:
             yield f"due months are {list(self.due)}; needed: rising months after the start, such as [3, 6, 12, 24]"
         elif self.due[-1] > self.ledger.horizon:
             yield f"month {self.due[-1]} falls due after the last month that was counted, {self.ledger.horizon}"
+        elif past := [month for month in self.due if self.due_on(month) <= self.frozen]:
+            yield f"due months {past} are over on the day of freezing, {self.frozen}; that is no forecast of them"
+        if self.frozen < self.extract:
+            yield f"frozen: {self.frozen} is before the end of the data it was made from, {self.extract}"
         yield from (f"{name}: missing; say who" for name in ("team", "owner") if not getattr(self, name).strip())
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(FLOWS, (len(self.due),))
         for promise in self.promises:
@@ -180,8 +186,7 @@ class Forecast:
 
     def due_on(self, month: int) -> dt.date:
         """Return the day on which a month after the start is over."""
-        months = self.start.year * 12 + self.start.month - 1 + month
-        return dt.date(months // 12, months % 12 + 1, 1)
+        return due_on(self.start, month)
 
     def promise(self, name: str) -> Promise:
         """Return what an effect was promised to be.
@@ -226,6 +231,12 @@ class Forecast:
         _add(folder / f"{name}.npz", packed)
         _add(folder / f"{name}.json", text.encode("utf-8"))
         return _read(folder / f"{name}.json")
+
+
+def due_on(start: dt.date, month: int) -> dt.date:
+    """Return the day on which a month after a start is over."""
+    months = start.year * 12 + start.month - 1 + month
+    return dt.date(months // 12, months % 12 + 1, 1)
 
 
 def read_forecasts(folder: str | Path) -> tuple[Forecast, ...]:
@@ -291,6 +302,7 @@ def _read(path: Path) -> Forecast:
         **{name: held[name] for name in ("case", "study", "currency", "team", "owner", "record", "seed", "versions")},
         title=Wording(**held["title"]),
         start=dt.date.fromisoformat(held["start"]),
+        extract=dt.date.fromisoformat(held["extract"]),
         frozen=dt.date.fromisoformat(held["frozen"]),
         due=tuple(held["due"]),
         grade=Grade(held["grade"]),
@@ -333,20 +345,16 @@ def _estimand(held: Mapping[str, Any]) -> Estimand:
 
 def _ledger(held: Mapping[str, Any]) -> Ledger:
     """Rebuild a ledger: a forecast is computed by the lines it was frozen with, not by those of today."""
-    inputs = tuple(
-        Input(
-            **{
-                **each,
-                "text": Wording(**each["text"]),
-                "spread": Spread(**each["spread"]),
-                "date": dt.date.fromisoformat(each["date"]) if each["date"] else None,
-            }
-        )
-        for each in held["inputs"]
-    )
+    inputs = tuple(_input(each) for each in held["inputs"])
     lines = tuple(Line(**{**each, "text": Wording(**each["text"])}) for each in held["lines"])
     schedules = {name: tuple(row) for name, row in held["schedules"].items()}
     return Ledger(horizon=held["horizon"], inputs=inputs, schedules=schedules, lines=lines)
+
+
+def _input(held: Mapping[str, Any]) -> Input:
+    text, day, said = Wording(**held["text"]), held["date"], dict(held["spread"])
+    spread = Spread(kind=said.pop("kind"), **{name: float(value) for name, value in said.items()})
+    return Input(**{**held, "text": text, "spread": spread, "date": dt.date.fromisoformat(day) if day else None})
 
 
 def _plain(value: Any, without: tuple[str, ...] = ()) -> Any:
@@ -360,6 +368,7 @@ def _plain(value: Any, without: tuple[str, ...] = ()) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
+    value = str(value) if value in (np.inf, -np.inf) else value  # JSON has no infinity; bounds of a spread may be
     return value.isoformat() if isinstance(value, dt.date) else value
 
 

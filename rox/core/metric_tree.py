@@ -227,14 +227,14 @@ class MetricTree(Declared):
         """Return a metric from which value may be computed.
 
         Raises:
-            DataError: There is no such metric, it is a proxy (ROX-M11), or it is not declared an outcome.
+            DataError: There is no such metric, it is a proxy (ROX-M14), or it is not declared an outcome.
         """
         if metric not in self.metrics:
             raise DataError(f"The tree has no metric {metric!r}.", [f"its metrics are {', '.join(self.metrics)}"])
         found = self.metrics[metric]
         if found.proxy:
             raise DataError(
-                f"ROX-M11: {metric} is a proxy: it may be a driver of experience, never an outcome of value.",
+                f"ROX-M14: {metric} is a proxy: it may be a driver of experience, never an outcome of value.",
                 [f"outcomes are {', '.join(n for n, each in self.metrics.items() if each.outcome) or 'none'}"],
             )
         if not found.outcome:

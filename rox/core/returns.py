@@ -40,10 +40,10 @@ class Decision:
         low: 5% quantile of NPV.
         high: 95% quantile of NPV.
         p_positive: Share of draws with NPV above zero.
-        p_hurdle: Share of draws with ROI above the hurdle.
+        p_hurdle: Share of draws with ROI above the hurdle, among those that cost anything; NaN if none does.
         hurdle: The hurdle.
-        roi: Median of the draws.
-        payback: Median month of payback among draws that pay back; NaN if fewer than half do.
+        roi: Median of the draws that cost anything; NaN if none does.
+        payback: Month by which half of the draws have paid back; NaN if no more than half do.
         p_payback: Share of draws that pay back within the months counted.
         grade: Grade of the evidence that is counted.
         evpi: Expected value of perfect information, in money, to whom gains and losses count alike.
@@ -54,6 +54,10 @@ class Decision:
         risk_aversion: γ of the criterion.
         payback_months: Months within which the policy asks about a payback.
         p_payback_within: Share of draws that pay back within them.
+        stated: Share of the present benefit that owners state and nobody measured, of amounts that add and take away
+            counted alike.
+        p_without_stated: Share of draws with NPV above zero without that part; ``p_positive`` where there is none.
+        small: Share up to which that part is too small to ask what NPV is without it.
     """
 
     advice: Advice
@@ -76,6 +80,14 @@ class Decision:
     risk_aversion: float = 0.0
     payback_months: int = 24
     p_payback_within: float = math.nan
+    stated: float = 0.0
+    p_without_stated: float = math.nan
+    small: float = 0.10
+
+    @property
+    def stands_without_stated(self) -> bool:
+        """Whether "go" does not rest on money that was only stated: there is little, or the chance holds without it."""
+        return self.stated <= self.small or self.p_without_stated >= self.enough
 
     @property
     def criterion(self) -> float:
@@ -100,20 +112,22 @@ class Return:
             total; ``declared``: stated by an owner), ``point``, ``mean``, ``median``, ``low`` and ``high`` (5%, 95%).
             They add up to the present benefit; a split is Shapley's, which favours no order.
         by_grade: Present benefit after tax by grade of evidence (``declared``: stated by an owner), with the columns
-            ``point``, ``mean``, ``median``, ``low``, ``high``, ``share`` (of the mean; NaN when the sum is not
-            positive) and ``counted``: claims, grade E, are listed and are in no total.
+            ``point``, ``mean``, ``median``, ``low``, ``high``, ``share`` (of the means, those that take away counted
+            like those that add; NaN when nothing is counted) and ``counted``: claims, grade E, are listed and are in
+            no total.
         tornado: One row per input, largest swing first: ``name``, labels ``en`` and ``zh``, ``unit``, ``value``,
             ``low``, ``high`` (10% and 90% values), ``npv_low``, ``npv_high``, ``swing``, ``sensitivity``
             (% change of NPV per % change of the input), ``break_even`` (its value where NPV is zero, NaN if none).
         bridge: Steps from extra balances to NPV on the point path: labels ``en`` and ``zh``, ``value``, and ``kind``:
             ``gain``, ``loss`` or ``total``.
         checks: What was tested on the way.
-        grade: The worst grade among the effects that are counted.
+        grade: The worst grade among the effects that are counted, after what the case adds to them.
         decision: What follows.
         seed: Seed of the draws.
         drawn: Draws of every input by name, shape (draw,), or (1,) for one that is fixed.
         knowing: What knowing more before the decision is worth; None with too few draws to say.
         layers: What estimates of each grade were taken to be worth.
+        money_grades: Grade of what each effect brings, by its name; not better than that of the effect.
     """
 
     case: Case
@@ -134,6 +148,7 @@ class Return:
     drawn: Mapping[str, NDArray[np.float64]]
     knowing: Knowing | None = None
     layers: Mapping[Grade, BiasLayer] = field(default_factory=lambda: BIAS_LAYERS)
+    money_grades: Mapping[str, Grade] = field(default_factory=dict)
 
     def summary(self) -> pd.DataFrame:
         """Summarise the totals: point path, median, 5% and 95% quantiles, and the share of draws that have a value."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betainc, betaincinv, ndtri
+from scipy.special import betainc, betaincinv, ndtr, ndtri
 from scipy.stats import norm
 
 Kind = Literal["fixed", "three_point", "between", "normal"]
@@ -21,19 +21,24 @@ class Spread:
 
     ``fixed``: one value. ``three_point``: low, likely, high; a PERT distribution with that mode that lies between low
     and high nine times in ten. ``between``: nine times in ten between low and high; lognormal when low is positive,
-    normal otherwise. ``normal``: a measured quantity with its standard deviation.
+    normal otherwise. ``normal``: a measured quantity with its standard deviation. What lies beyond the floor or the
+    ceiling is cut off, and the rest takes up its probability.
 
     Attributes:
         kind: How it was said.
         likely: The value of the point path: the fixed value, the likely one, the median of a ``between``, or the mean.
         low: Lower end of the range that holds nine times in ten.
         high: Upper end of that range.
+        floor: Least value that the quantity can have at all.
+        ceiling: Greatest value that it can have.
     """
 
     kind: Kind
     likely: float
     low: float
     high: float
+    floor: float = -np.inf
+    ceiling: float = np.inf
 
     @classmethod
     def fixed(cls, value: float) -> Spread:
@@ -80,11 +85,46 @@ class Spread:
         """Whether it has a range at all."""
         return self.kind != "fixed"
 
+    def within(self, floor: float, ceiling: float) -> Spread:
+        """Return the same spread of a quantity that cannot lie below the floor or above the ceiling.
+
+        One value stays what it is.
+
+        Raises:
+            ValueError: The likely value of a range lies outside.
+        """
+        if self.kind == "fixed":
+            return self
+        if not floor <= self.likely <= ceiling:
+            raise ValueError(f"{self.likely:g} is not between {floor:g} and {ceiling:g}")
+        return replace(self, floor=floor, ceiling=ceiling)
+
     def quantile(self, probability: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Return quantiles; shape follows ``probability``."""
         p = np.asarray(probability, dtype=float)
         if self.kind == "fixed":
             return np.full(p.shape, self.likely)
+        if np.isinf(self.floor) and np.isinf(self.ceiling):
+            return self._untruncated(p)
+        below, above = self._below(self.floor), self._below(self.ceiling)
+        return np.clip(self._untruncated(below + p * (above - below)), self.floor, self.ceiling)
+
+    def _below(self, value: float) -> float:
+        """Return the probability below a value, before anything is cut off."""
+        if np.isinf(value):
+            return float(value > 0)
+        if self.kind == "three_point":
+            start, end, a, b = self._pert
+            return float(betainc(a, b, np.clip((value - start) / (end - start), 0.0, 1.0)))
+        if self.low > 0 and self.kind == "between":
+            if value <= 0:
+                return 0.0
+            centre, scale = np.log(self.likely), np.log(self.high / self.low) / (2 * norm.ppf(0.95))
+            return float(ndtr((np.log(value) - centre) / scale))
+        return float(ndtr((value - self.likely) * 2 * norm.ppf(0.95) / (self.high - self.low)))
+
+    def _untruncated(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return quantiles before anything is cut off."""
         if self.kind in ("between", "normal"):
             if self.low > 0 and self.kind == "between":
                 centre, scale = np.log(self.likely), np.log(self.high / self.low) / (2 * norm.ppf(0.95))

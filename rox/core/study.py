@@ -242,6 +242,20 @@ class Initiative(Declared):
     assigned: Literal["random", "chosen", "unknown"] = "unknown"
 
 
+class Promotion(Declared):
+    """Something that moves scores or money for a while: days from ``start`` to ``end``, both among them."""
+
+    start: dt.date
+    end: dt.date
+    label: Words
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Promotion:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}")
+        return self
+
+
 class Attrition(Declared):
     """When a customer counts as gone without having said so.
 
@@ -275,6 +289,7 @@ class Study(Declared):
         outcomes: Money and counts by name.
         initiatives: What was done, by name.
         attrition: When a customer counts as gone without having said so, if at all.
+        promotions: What moved scores or money for a while, by name.
     """
 
     about: About = Field(alias="study")
@@ -288,6 +303,7 @@ class Study(Declared):
     outcomes: Mapping[Name, Outcome] = Field(min_length=1)
     initiatives: Mapping[Name, Initiative] = {}
     attrition: Attrition | None = None
+    promotions: Mapping[Name, Promotion] = {}
 
     _folder: Path = PrivateAttr(default=Path())
 

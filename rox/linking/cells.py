@@ -29,6 +29,7 @@ from rox.linking.columns import minor_units
 from rox.linking.derived import column, looks_ahead, named, whole
 from rox.linking.engine import connect, literal
 from rox.linking.expressions import indicator, real, total
+from rox.linking.statements import definition
 from rox.linking.tables import Tables
 
 FINE = 2**30
@@ -71,8 +72,8 @@ def reduce_panel(data: Linked, asked: Reduction, *, numbering: str = "as given")
     query = _query(table, data, asked, alone=alone)
     frame = _summed(_fetched(query, fetch), query)
     unnamed = _query(ibis.table(table.schema(), name="panel"), data, asked, alone=alone)
-    text = ibis.to_sql(unnamed.table, dialect="duckdb")
-    mark = hashlib.sha256("\n".join([data.fingerprint, contents, numbering, str(text)]).encode()).hexdigest()
+    text = definition(unnamed.table)
+    mark = hashlib.sha256("\n".join([data.fingerprint, contents, numbering, text]).encode()).hexdigest()
     return Cells(
         frame=frame,
         keys=query.keys,
@@ -295,5 +296,5 @@ def _text(maker: Any, table: ir.Table, texts: Mapping[str, str]) -> str:
         return texts.get(maker, maker)
     if callable(maker):
         plain = ibis.table(table.schema(), name="panel")
-        return str(ibis.to_sql(plain.select(value=maker(plain)), dialect="duckdb"))
+        return definition(plain.select(value=maker(plain)))
     return repr(maker)

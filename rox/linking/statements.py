@@ -31,15 +31,30 @@ def statement(expression: ir.Table) -> str:
         else:
             swap[node] = ops.UnboundTable(name=node.name, schema=node.schema, namespace=node.namespace)
     form = operation.replace(swap)
-    # Frames in an expression have names and contents of their own.
-    text = _write(form) if form.find(ops.InMemoryTable) else _written(form)
+    text = _plain(form) if _has_frames(form) else _plain_kept(form)
     for place, query in enumerate(queries):
         text = text.replace(SOURCE.format(place), query)
     return text
 
 
-def _write(form: Any) -> str:
-    return str(ibis.duckdb.compile(form.to_expr()))
+def definition(expression: ir.Table) -> str:
+    """Return the SQL of an expression over tables that are no engine's, laid out in lines."""
+    operation = expression.op()
+    return _laid_out(operation) if _has_frames(operation) else _laid_out_kept(operation)
 
 
-_written = lru_cache(maxsize=KEPT)(_write)
+def _has_frames(operation: Any) -> bool:
+    """Whether it holds frames, which have names and contents of their own."""
+    return bool(operation.find(ops.InMemoryTable))
+
+
+def _plain(operation: Any) -> str:
+    return str(ibis.duckdb.compile(operation.to_expr()))
+
+
+def _laid_out(operation: Any) -> str:
+    return str(ibis.to_sql(operation.to_expr(), dialect="duckdb"))
+
+
+_plain_kept = lru_cache(maxsize=KEPT)(_plain)
+_laid_out_kept = lru_cache(maxsize=KEPT)(_laid_out)

@@ -119,17 +119,20 @@ def account_scores(
     )
     if found.empty:
         raise DataError(f"No contact of an account answered {score!r}.", ["answers.contact: name the contacts' ids"])
-    shape = {"by": rows.by, "level": level, "min_cell": tables.study.about.min_cell}
     parts = []
     for name, measure in what.items():
         part = with_t(_scaled(ratio(found, rows.by, name), _size(measure.unit)), level)
         parts.append(_cut(part, measure.unit, scale).assign(score=score, metric=name, unit=str(measure.unit)))
-    shown_scores = shown(parts, **shape, shown_from=SHOWN_FROM)
+
+    def stacked(each: list[pd.DataFrame]) -> pd.DataFrame:
+        least = tables.study.about.min_cell
+        return shown(each, by=rows.by, level=level, min_cell=least, shown_from=SHOWN_FROM)
+
     return AccountScores(
         score=score,
-        scores=shown_scores,
+        scores=stacked(parts),
         coverage=_coverage(tables, score, by, people, held, within, level=level, weighted=weighted),
-        disagreement=shown(_disagreement(tables, accounts, score, level), **shape, shown_from=SHOWN_FROM),
+        disagreement=stacked(_disagreement(tables, accounts, score, level)),
         checks=_checks(tables, accounts, held, count, unnamed, score),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from rox.metrics.tallies import (
     require_both,
     within,
 )
+from rox.numerics.arrays import Ints
 from rox.numerics.decompose import pool_thin
 from rox.numerics.funnel_mix import MOST_FACTORS, kitagawa, shapley_mix
 from rox.numerics.jackknife import Jackknife, bucket_jackknife
@@ -129,7 +131,7 @@ def moved(
     turned = bool(change * rate < 0 and (_certain(fit, 2) or _certain(fit, 3)))
     pooled = int((np.bincount(pool.ravel())[pool.ravel()] > 1)[table.n.sum((0, 1)).ravel() > 0].sum())
     there = table.n.sum(0) > 0
-    checks = tuple(_checks(turned, float(change), what.score))
+    checks = tuple(_checks(turned, float(change), what.score, pooled))
     return Moved(
         score=score,
         metric=what.metric,
@@ -161,22 +163,22 @@ def _checked(first: str, second: str, by: tuple[str, ...]) -> tuple[str, int, in
     return time, earlier, later
 
 
-def _bridge(total: Floats, pool: np.ndarray) -> Floats:
+def _bridge(total: Floats, pool: Ints) -> Floats:
     """Return first, second, change, rate and the mix of each dimension from sums (2, period, level, …)."""
     (n0, n1), (y0, y1) = total
     if not min(n0.sum(), n1.sum()) > 0:
         return np.full(4 + n0.ndim, np.nan)
     if n0.ndim == 1:
         mix, rate = _levels(total, pool)
-        parts, within_groups = np.array([mix.sum()]), float(rate.sum())
+        parts, within_groups = np.asarray([mix.sum()], dtype=np.float64), float(rate.sum())
     else:
         found = shapley_mix(n1, y1, n0, y0, pool=pool)
         parts, within_groups = found.mix, found.rate
     before, after = y0.sum() / n0.sum(), y1.sum() / n1.sum()
-    return np.r_[before, after, after - before, within_groups, parts]
+    return np.concatenate([[before, after, after - before, within_groups], parts])
 
 
-def _levels(total: Floats, pool: np.ndarray) -> tuple[Floats, Floats]:
+def _levels(total: Floats, pool: Ints) -> tuple[Floats, Floats]:
     """Return mix and rate by pooled level of one dimension, from sums (2, period, level)."""
     one = np.unique(pool, return_inverse=True)[1]
     summed = np.stack([[np.bincount(one, weights=row) for row in part] for part in total])
@@ -185,6 +187,10 @@ def _levels(total: Floats, pool: np.ndarray) -> tuple[Floats, Floats]:
     mean0, mean1 = (np.divide(y, n, out=np.zeros_like(y), where=n > 0) for y, n in ((y0, n0), (y1, n1)))
     found = kitagawa(share1, mean1, share0, mean0)
     return found.mix, found.rate
+
+
+def _side_by_side(total: Floats, pool: Ints) -> Floats:
+    return np.concatenate(_levels(total, pool))
 
 
 def _certain(fit: Jackknife, place: int) -> bool:
@@ -225,7 +231,7 @@ def _groups(tables: Tables, what: Asked, table: Table, by: tuple[str, ...], leve
         n, m, x, ww, y = (getattr(table, name).sum(rest) for name in ("n", "m", "x", "ww", "y"))
         effective = x.sum(0) ** 2 / np.where(ww.sum(0) > 0, ww.sum(0), 1.0)
         pool = pool_thin(effective[1], effective[0], SHOWN_FROM)
-        fit = bucket_jackknife(lambda t, p=pool: np.concatenate(_levels(t, p)), np.stack([x, y], 1), level=level)
+        fit = bucket_jackknife(partial(_side_by_side, pool=pool), np.stack([x, y], 1), level=level)
         one, first = np.unique(pool, return_inverse=True)[1], np.unique(pool, return_index=True)[1]
         size = first.size
         alone = np.bincount(one) == 1
@@ -268,9 +274,11 @@ def _shown(
     return shown([named], by=by, level=level, min_cell=tables.study.about.min_cell, shown_from=shown_from)
 
 
-def _checks(turned: bool, change: float, score: str) -> Iterator[Check]:
+def _checks(turned: bool, change: float, score: str, pooled: int) -> Iterator[Check]:
     if turned:
         total, inside = ("movement.rose", "movement.fell") if change > 0 else ("movement.fell", "movement.rose")
         yield Check(code="ROX-X01", verdict=Verdict.NOTE, values={"metric": score, "total": total, "inside": inside})
     else:
         yield Check(code="ROX-X01", verdict=Verdict.PASS, values={"metric": score})
+    if pooled:
+        yield Check(code="ROX-X05", verdict=Verdict.NOTE, values={"metric": score, "cells": pooled})

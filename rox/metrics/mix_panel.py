@@ -18,6 +18,7 @@ import pandas as pd
 from rox.metrics.display import SHOWN_FROM
 from rox.metrics.source import MONTHS_OF, Tables, required, rows_of
 from rox.metrics.tallies import UNKNOWN, Asked, Floats, Table, as_table, by_bucket
+from rox.numerics.arrays import Ints
 from rox.numerics.decompose import pool_thin
 from rox.numerics.funnel_mix import cell_means
 from rox.numerics.jackknife import bucket_jackknife
@@ -50,7 +51,7 @@ def panel(tables: Tables, what: Asked, by: tuple[str, ...], times: tuple[str, in
     answers = _answers_with_status(what, people, known, time, (earlier + 1) * MONTHS_OF[time] - 1)
     table = as_table(by_bucket(tables, answers), ("status", *known), time, earlier)
     everybody = _everybody(tables, people, known, table)
-    pool = pool_thin(*(table.effective[i] for i in (1, 0)), SHOWN_FROM)
+    pool = pool_thin(table.effective[1], table.effective[0], SHOWN_FROM)
     fit = bucket_jackknife(
         lambda total: _parts(total, everybody, pool, table.levels[0]), np.stack([table.x, table.y], axis=1), level=level
     )
@@ -63,14 +64,14 @@ def panel(tables: Tables, what: Asked, by: tuple[str, ...], times: tuple[str, in
             "low": fit.low,
             "high": fit.high,
             "n": counts["n"],
-            "customers": counts["m"],
+            "customers": np.where(counts["n"] > 0, counts["m"], counts["m"][-1]),
             "n_eff": np.divide(counts["x"] ** 2, counts["ww"], out=np.zeros(4), where=counts["ww"] > 0),
         }
     )
 
 
 def _with_status(tables: Tables, customers: Any, time: str, earlier: int, later: int) -> Any:
-    """Return the customers with ``_came`` and ``_went`` after the earlier, before the later period; who was there when."""
+    """Say of customers who came after the earlier period, who went before the later one, and who was there when."""
     size = MONTHS_OF[time]
     first, second = (earlier * size, (earlier + 1) * size - 1), (later * size, (later + 1) * size - 1)
     opened = ibis.literal(first[0], "int64")
@@ -144,7 +145,7 @@ def _spread(frame: pd.DataFrame, by: tuple[str, ...], table: Table) -> Floats:
     return out
 
 
-def _parts(total: Floats, everybody: Floats, pool: np.ndarray, statuses: tuple[str, ...]) -> Floats:
+def _parts(total: Floats, everybody: Floats, pool: Ints, statuses: tuple[str, ...]) -> Floats:
     """Return the four parts from sums (2, period, status, level, …) and all customers (period, status, level, …)."""
     (n0, n1), (y0, y1) = total
     if not min(n0.sum(), n1.sum()) > 0:

@@ -35,7 +35,7 @@ def response_rate(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90
     Raises:
         DataError: No invitations, or no such group.
     """
-    rows = rows_of(tables, "invitations", by, table=_invited(tables), weighted=False)
+    rows = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
     frame = moments(tables, rows, {"answered": rows.table["_answered"]})
     part = with_wilson(ratio(frame, rows.by, "answered"), level).assign(metric="response_rate", unit=str(Unit.RATIO))
     return shown([part], by=rows.by, level=level, min_cell=tables.study.about.min_cell)
@@ -60,7 +60,7 @@ def response_chain(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
     answers = rows_of(tables, "answers", by, weighted=False)
     steps = [(answers, "customers", "customers_answered"), (answers, "n", "answers")]
     if "invitations" in tables.tables:
-        invited = rows_of(tables, "invitations", by, table=_invited(tables), weighted=False)
+        invited = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
         answered = replace(invited, table=invited.table.filter(invited.table["_answered"] == 1))
         steps[:1] = [(invited, "customers", "customers_invited"), steps[0]]
         steps[2:2] = [(invited, "n", "invitations"), (answered, "n", "invitations_answered")]
@@ -105,8 +105,8 @@ def repeats(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90) -> p
     return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
 
 
-def _invited(tables: Tables) -> Any:
-    """Return the invitations with ``_answered``, 1 or 0."""
+def answered_invitations(tables: Tables) -> Any:
+    """Return the invitations with ``_answered``, 1 or 0: as an engine table, one row per invitation."""
     invitations, answers = required(tables, "invitations"), required(tables, "answers")
     if "key" in invitations.columns and "invitation" in answers.columns:
         named = answers.filter(answers.invitation.notnull()).select(_named=answers.invitation).distinct()

@@ -76,7 +76,11 @@ def design_of(code: Ints, sizes: Sequence[int]) -> Floats:
 
 
 def cells_from(
-    frame: pd.DataFrame, margins: Sequence[str], facts: Mapping[str, Fact], judges: Sequence[str], scale: tuple[int, int]
+    frame: pd.DataFrame,
+    margins: Sequence[str],
+    facts: Mapping[str, Fact],
+    judges: Sequence[str],
+    scale: tuple[int, int],
 ) -> Cells:
     """Turn counts into cells.
 
@@ -115,11 +119,10 @@ def cells_from(
             sizes.append(size)
             kept.append(name)
     code = np.stack(codes, axis=1) if codes else np.zeros((rows, 0), dtype=np.int64)
-    sums = {
-        part: [[summed(frame[f"{part}_{i}"].to_numpy() / WEIGHT_UNITS, who) for who in (None, said)] for i in range(len(judges))]
-        for part in ("k", "v")
-    }  # fmt: skip
-    square = [summed(frame[f"q_{i}"].to_numpy() / WEIGHT_UNITS) for i in range(len(judges))]
+    each = range(len(judges))
+    sums = {name: frame[name].to_numpy() / WEIGHT_UNITS for part in "kvq" for name in (f"{part}_{i}" for i in each)}
+    known, total = ([[summed(sums[f"{part}_{i}"], who) for who in (None, said)] for i in each] for part in "kv")
+    square = [summed(sums[f"q_{i}"]) for i in each]
     named = "segment" in margins
     return Cells(
         margins=tuple(kept),
@@ -137,8 +140,8 @@ def cells_from(
         answers=answers,
         given=spread(weight),
         judges=tuple(judges),
-        known=np.array(sums["k"]).reshape(len(judges), 2, rows),
-        total=np.array(sums["v"]).reshape(len(judges), 2, rows),
+        known=np.array(known).reshape(len(judges), 2, rows),
+        total=np.array(total).reshape(len(judges), 2, rows),
         square=np.array(square).reshape(len(judges), rows),
     )
 

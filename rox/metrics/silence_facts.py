@@ -54,8 +54,8 @@ class People:
 
     Attributes:
         table: Columns ``customer``, ``wave``, ``later`` (1 for the waves looked at, 0 for those before them),
-            ``weight`` (whole millionths), ``asked`` (1 or 0), ``answer`` (whole number or missing), ``days`` from the
-            invitation to the answer, and those the facts are made of.
+            ``weight`` (whole millionths), ``asked`` (1 or 0), ``answer`` (whole number or missing), and those the
+            facts are made of.
         facts: By name.
         usual: Names of the facts to weight with unless told otherwise.
         faults: As of ``source.Rows``.
@@ -71,7 +71,17 @@ def wave_months(tables: Tables, score: str) -> tuple[list[int], bool]:
     """Return the months of invitations that were answered, sorted, and whether invitations are known.
 
     Without invitations they are the months of the answers.
+
+    Raises:
+        DataError: Answers that cannot be measured.
     """
+    rows = scored(tables, score, ())
+    broken = sum((count_true(rows.table[name]) for name in rows.faults), start=ibis.literal(0))
+    if found := int(tables.fetch(rows.table.aggregate(faults=broken)).iloc[0]["faults"]):
+        raise DataError(
+            f"The answers to {score!r} cannot be measured as they are.",
+            [f"{found} faults; run `rox check` to see them"],
+        )
     said = replies(tables, score)
     months = tables.fetch(said.select(wave=said.wave).distinct())["wave"]
     return sorted(int(month) for month in months), "invitations" in tables.tables
@@ -81,18 +91,9 @@ def replies(tables: Tables, score: str) -> Any:
     """Return one row per customer and wave with an answer: ``who``, ``wave``, ``said``, ``days``.
 
     Several answers of a customer to one wave, such as those of the contacts of an account, become their rounded mean.
-
-    Raises:
-        DataError: Answers that cannot be measured.
+    Where answers name invitations, those that name none of them belong to no wave.
     """
-    rows = scored(tables, score, ())
-    table = rows.table
-    broken = sum((count_true(table[name]) for name in rows.faults), start=ibis.literal(0))
-    if found := int(tables.fetch(table.aggregate(faults=broken)).iloc[0]["faults"]):
-        raise DataError(
-            f"The answers to {score!r} cannot be measured as they are.",
-            [f"{found} faults; run `rox check` to see them"],
-        )
+    table = scored(tables, score, ()).table
     days: Any = ibis.null("int64")
     wave = table.month.cast("int64")
     if "invitations" in tables.tables:
@@ -131,7 +132,8 @@ def people(tables: Tables, score: str, waves: Sequence[int], first: int) -> Peop
     number = ibis.dense_rank().over(ibis.window(order_by=table.customer))
     table = table.mutate(number=number.cast("int64"), later=(table.wave >= first).ifelse(1, 0))
     table = table.mutate(bucket=bucket_of(table.number, BUCKETS))
-    table = _joined(table, replies(tables, score).rename(answer="said"))
+    said = replies(tables, score)
+    table = _joined(table, said.select("who", "wave", answer="said"))
     table = _asked(tables, table)
     table = _alive(tables, table)
     facts: dict[str, Fact] = {}
@@ -144,16 +146,16 @@ def people(tables: Tables, score: str, waves: Sequence[int], first: int) -> Peop
         if f"c_{name}" in table.columns:
             is_number = table[f"c_{name}"].type().is_numeric()
             facts[name] = Fact(column=f"c_{name}", bands=BANDS if is_number else None, ordered=is_number)
-    table, found = _events(tables, table)
+    table, found = _events(tables, table, waves)
     usual = [*facts, *list(found)[:1]]
     facts |= found
-    table, found = _money(tables, table)
+    table, found = _money(tables, table, waves)
     usual += [name for name in found if name == "money"]
     facts |= found
-    table, found = _feedback(tables, table)
+    table, found = _feedback(tables, table, waves)
     usual += [name for name in found if name == f"feedback_{COMPLAINT}"]
     facts |= found
-    table, facts[EARLIER] = _before(tables, score, table)
+    table, facts[EARLIER] = _before(table, said, waves)
     usual.append(EARLIER)
     return People(table=table, facts=facts, usual=tuple(usual), faults=rows.faults)
 
@@ -162,9 +164,7 @@ def _crossed(customers: Any, waves: Sequence[int]) -> Any:
     """Repeat the customers for every wave; controls are called ``c_`` and their name."""
     named = {f"c_{name}": customers[name] for name in customers.columns if name not in OWN}
     own = [name for name in ("customer", "opened") if name in customers.columns]
-    return ibis.union(
-        *[customers.select(*own, **named, wave=ibis.literal(int(month), "int64")) for month in waves], distinct=False
-    )
+    return ibis.union(*[customers.select(*own, **named, wave=_literal(month)) for month in waves], distinct=False)
 
 
 OWN = ("customer", "opened", "segment", "weight", "unit", "since", "came")
@@ -208,13 +208,17 @@ def _alive(tables: Tables, table: Any) -> Any:
     return table.filter(here | asked)
 
 
-def _near(table: Any, source: Any, months: int) -> Any:
-    """Return the rows of a table in the months before each wave: its columns, with ``who`` and ``wave``."""
-    wanted = table.select(who=table.customer, wave=table.wave)
+def _near(waves: Sequence[int], source: Any, months: int) -> Any:
+    """Return the rows of a table in the months before each wave: its columns, with ``who`` and ``wave``.
+
+    A row near several waves is there for each.
+    """
     month = source.month.cast("int64")
-    return wanted.inner_join(
-        source, (wanted.who == source.customer) & (month < wanted.wave) & (month >= wanted.wave - months)
-    )
+    parts = [
+        source.filter((month < wave) & (month >= wave - months)).mutate(who=source.customer, wave=_literal(wave))
+        for wave in waves
+    ]
+    return ibis.union(*parts, distinct=False) if len(parts) > 1 else parts[0]
 
 
 def _kinds(tables: Tables, source: Any) -> list[str]:
@@ -224,13 +228,13 @@ def _kinds(tables: Tables, source: Any) -> list[str]:
     return [str(kind) for kind in found["kind"].head(KINDS)]
 
 
-def _counted(tables: Tables, table: Any, name: str, months: int) -> tuple[Any, dict[str, Any]]:
+def _counted(tables: Tables, table: Any, waves: Sequence[int], name: str, months: int) -> tuple[Any, dict[str, Any]]:
     """Add how many events or messages of each kind a customer had in the months before the wave."""
     if name not in tables.tables or "kind" not in required(tables, name).columns:
         return table, {}
     source = required(tables, name)
     kinds = _kinds(tables, source)
-    near = _near(table, source, months)
+    near = _near(waves, source, months)
     times = near["count"].cast("int64") if "count" in source.columns else ibis.literal(1, "int64")
     sums = {f"{name}_{i}": (near.kind == kind).ifelse(times, 0).sum() for i, kind in enumerate(kinds)}
     if not sums:
@@ -240,33 +244,27 @@ def _counted(tables: Tables, table: Any, name: str, months: int) -> tuple[Any, d
     return table.mutate(**counts), dict(zip(sums, kinds, strict=True))
 
 
-def _events(tables: Tables, table: Any) -> tuple[Any, dict[str, Fact]]:
-    table, kinds = _counted(tables, table, "events", LATELY)
-    return table, {
-        f"events_{kind}": Fact(column=column, bands=BANDS, judges=True)
-        for column, kind in kinds.items()
-    }
+def _events(tables: Tables, table: Any, waves: Sequence[int]) -> tuple[Any, dict[str, Fact]]:
+    table, kinds = _counted(tables, table, waves, "events", LATELY)
+    return table, {f"events_{kind}": Fact(column=column, bands=BANDS, judges=True) for column, kind in kinds.items()}
 
 
-def _feedback(tables: Tables, table: Any) -> tuple[Any, dict[str, Fact]]:
-    table, kinds = _counted(tables, table, "feedback", BEFORE)
+def _feedback(tables: Tables, table: Any, waves: Sequence[int]) -> tuple[Any, dict[str, Fact]]:
+    table, kinds = _counted(tables, table, waves, "feedback", BEFORE)
     if not kinds:
         return table, {}
     table = table.mutate(**{f"any_{column}": (table[column] > 0).ifelse(1, 0).cast("int64") for column in kinds})
-    return table, {
-        f"feedback_{kind}": Fact(column=f"any_{column}", judges=True)
-        for column, kind in kinds.items()
-    }
+    return table, {f"feedback_{kind}": Fact(column=f"any_{column}", judges=True) for column, kind in kinds.items()}
 
 
-def _money(tables: Tables, table: Any) -> tuple[Any, dict[str, Fact]]:
+def _money(tables: Tables, table: Any, waves: Sequence[int]) -> tuple[Any, dict[str, Fact]]:
     """Add the money of the month before the wave, its growth before that, and other counts of the ledger."""
     outcomes = {name: each for name, each in tables.study.outcomes.items() if each.table == "ledger"}
     money = next((name for kind in ("stock", "flow") for name, each in outcomes.items() if each.kind == kind), None)
     if "ledger" not in tables.tables or not outcomes:
         return table, {}
     ledger = required(tables, "ledger")
-    near = _near(table, ledger, BEFORE)
+    near = _near(waves, ledger, BEFORE)
     lately = near.month.cast("int64") >= near.wave - LATELY
     counts = [name for name, each in outcomes.items() if each.kind == "count"]
     sums: dict[str, Any] = {
@@ -288,25 +286,25 @@ def _money(tables: Tables, table: Any) -> tuple[Any, dict[str, Fact]]:
         growth = ibis.greatest(ibis.least(table.money_lately / table.money_before * 100, float(FULL)), 0.0)
         capped["money_growth"] = whole_span.fill_null(False).ifelse(whole(growth), ibis.null("int64"))
     table = table.mutate(**capped)
-    found = {
-        f"count_{name}": Fact(column=column, bands=BANDS, judges=True)
-        for column, name in facts.items()
-    }
+    found = {f"count_{name}": Fact(column=column, bands=BANDS, judges=True) for column, name in facts.items()}
     if money is not None:
         found["money"] = Fact(column="money_last", bands=MANY_BANDS)
         found["money_growth"] = Fact(column="money_growth", bands=BANDS, judges=True)
     return table, found
 
 
-def _before(tables: Tables, score: str, table: Any) -> tuple[Any, Fact]:
-    """Add the customer's last answer before the wave; none is the first category."""
-    said = replies(tables, score)
-    wanted = table.select(who=table.customer, wave=table.wave)
-    said = said.select(speaker=said.who, spoke=said.wave, said=said.said)
-    near = wanted.inner_join(said, (wanted.who == said.speaker) & (said.spoke < wanted.wave))
-    last = near.group_by("who", "wave").aggregate(last_said=near.said.argmax(near.spoke))
-    table = _joined(table, last)
-    return table, Fact(column="last_said", bands=BANDS)
+def _before(table: Any, said: Any, waves: Sequence[int]) -> tuple[Any, Fact]:
+    """Add the customer's last answer before the wave; those without one are a category of their own."""
+    parts = []
+    for wave in waves:
+        past = said.filter(said.wave < wave)
+        parts.append(past.group_by("who").aggregate(last_said=past.said.argmax(past.wave)).mutate(wave=_literal(wave)))
+    last = ibis.union(*parts, distinct=False) if len(parts) > 1 else parts[0]
+    return _joined(table, last), Fact(column="last_said", bands=BANDS)
+
+
+def _literal(number: int) -> Any:
+    return ibis.literal(int(number), "int64")
 
 
 def counted(tables: Tables, of: People, margins: Sequence[str], judges: Sequence[str]) -> pd.DataFrame:

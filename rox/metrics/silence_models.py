@@ -8,7 +8,7 @@ import numpy as np
 
 from rox.metrics.silence_cells import PERIODS, Cells, design_of
 from rox.metrics.silence_facts import BUCKETS
-from rox.numerics.arrays import Floats
+from rox.numerics.arrays import Bools, Floats
 from rox.numerics.silence import doubly_robust_mean, proxy_bias
 
 FOLDS = 5
@@ -148,6 +148,7 @@ def predicted(of: Moments) -> Predicted:
             beta = np.linalg.lstsq(of.xx[:, fit].sum((0, 1)), of.xy[:, fit].sum((0, 1)), rcond=1e-10)[0]
             for period in range(PERIODS):
                 xx, xy, x, everybody = (each[period, held].sum(0) for each in (of.xx, of.xy, of.x, of.everybody))
+                # the constants of the periods come first in the design: their sums are the weights
                 sums[period] += x[period], x @ beta, beta @ xx @ beta, beta @ xy, everybody[period], everybody @ beta
         y = of.y[:, inside].sum(1)
         for period in range(PERIODS):
@@ -177,5 +178,5 @@ def proxy_biases(of: Predicted, period: int, phi: float) -> Floats:
     return np.array([float(proxy_bias(phi, r, own, proxy, gap)) for r, own, proxy, gap in each])
 
 
-def _by_bucket(cells: Cells, inside: np.ndarray, influence: Floats) -> Floats:
+def _by_bucket(cells: Cells, inside: Bools, influence: Floats) -> Floats:
     return np.bincount(cells.bucket[inside], weights=influence, minlength=BUCKETS).astype(np.float64)

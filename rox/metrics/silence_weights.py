@@ -10,7 +10,7 @@ from scipy import stats
 
 from rox.metrics.silence_cells import PERIODS, Cells
 from rox.metrics.silence_facts import BUCKETS
-from rox.numerics.arrays import Floats, Ints
+from rox.numerics.arrays import Bools, Floats, Ints
 from rox.numerics.raking import Raked, rake
 
 
@@ -67,36 +67,38 @@ def weigh(cells: Cells) -> Weighted:
         used.remove(sparse)
         dropped.append(cells.margins[sparse])
     names = tuple(sorted(set(cells.segment.tolist())))
-    home = np.searchsorted(names, cells.segment)
     values, judges, reps = cells.given.shape[1], len(cells.judges), 1 + BUCKETS
-    raw, raked_sums = np.zeros((reps, PERIODS, values)), np.zeros((reps, PERIODS, values))
     by_segment = np.zeros((reps, PERIODS, len(names), values))
+    raw = np.zeros((reps, PERIODS, values))
     answered, plain, everybody = (np.zeros((judges, reps, PERIODS)) for _ in range(3))
     effective, spread, ends = np.zeros((2, PERIODS)), np.ones((judges, PERIODS)), (1.0, 1.0)
     for period in present:
+        whole = cells.later == period
+        on = whole & (cells.answers.sum(1) > 0)
+        given, bucket = cells.given[on], cells.bucket[on]
+        home = np.asarray(names)[:, None] == cells.segment[on]
+        start: Floats | None = None
         for rep in range(reps):
-            inside = (cells.later == period) & (cells.bucket != rep - 1)
-            factor, fit = _raked(cells, inside, used)
-            heavy = cells.given * factor[:, None]
-            raw[rep, period] = cells.given[inside].sum(0)
-            raked_sums[rep, period] = heavy[inside].sum(0)
-            np.add.at(by_segment[rep, period], home[inside], heavy[inside])
-            for k in range(judges):
-                everybody[k, rep, period] = _mean(cells.total[k, 0], cells.known[k, 0], inside)
-                plain[k, rep, period] = _mean(cells.total[k, 1], cells.known[k, 1], inside)
-                answered[k, rep, period] = _mean(factor * cells.total[k, 1], factor * cells.known[k, 1], inside)
+            left = bucket != rep - 1
+            factor, fit = _raked(cells, whole & (cells.bucket != rep - 1), used, start)
+            start = factor if rep == 0 else start
+            factor = factor[cells.cell[on]] * left
+            raw[rep, period] = left @ given
+            by_segment[rep, period] = (home * factor) @ given
+            plain[:, rep, period] = _ratio(cells.total[:, 1, on] @ left, cells.known[:, 1, on] @ left)
+            answered[:, rep, period] = _ratio(cells.total[:, 1, on] @ factor, cells.known[:, 1, on] @ factor)
             if rep == 0:
-                effective[:, period] = _kish(cells, inside, np.ones(factor.size)), _kish(cells, inside, factor)
+                effective[:, period] = _kish(cells, on, np.ones(factor.size)), _kish(cells, on, factor)
                 ends = fit.spread
-        for k in range(judges):
-            inside = cells.later == period
-            square = _mean(cells.square[k], cells.known[k, 0], inside)
-            spread[k, period] = np.sqrt(max(square - everybody[k, 0, period] ** 2, 0.0))
+        total, known = (_left_out(each[:, 0, whole], cells.bucket[whole]) for each in (cells.total, cells.known))
+        everybody[:, :, period] = _ratio(total, known)
+        square = _ratio(cells.square[:, whole].sum(1), known[:, 0])
+        spread[:, period] = np.sqrt(np.maximum(square - everybody[:, 0, period] ** 2, 0.0))
     return Weighted(
         margins=tuple(cells.margins[m] for m in used),
         dropped=tuple(dropped),
         raw=raw,
-        raked=raked_sums,
+        raked=by_segment.sum(2),
         by_segment=by_segment,
         segments=names,
         answered=answered,
@@ -120,8 +122,11 @@ def half_width(se: float, level: float) -> float:
     return float(stats.t.ppf((1 + level) / 2, BUCKETS - 1)) * se
 
 
-def _raked(cells: Cells, inside: np.ndarray, used: Sequence[int]) -> tuple[Floats, Raked]:
-    """Return the factor of every row (1 for cells without answers) and the fit."""
+def _raked(cells: Cells, inside: Bools, used: Sequence[int], start: Floats | None = None) -> tuple[Floats, Raked]:
+    """Return the factor of every cell (1 for those without answers) and the fit.
+
+    Given factors are raked on, untrimmed; that leads where raking from the design weights would, trimming held fixed.
+    """
     count = int(cells.cell.max()) + 1
     d = np.bincount(cells.cell[inside], weights=cells.given[inside].sum(1), minlength=count)
     on = np.flatnonzero(d > 0)
@@ -133,10 +138,14 @@ def _raked(cells: Cells, inside: np.ndarray, used: Sequence[int]) -> tuple[Float
         targets = [np.bincount(cells.code[inside, m], weights=people, minlength=cells.sizes[m]) for m in used]
     else:
         margins, targets = [np.zeros(on.size, dtype=np.int64)], [np.array([people.sum()])]
-    fit = rake(margins, targets, d[on])
     factor = np.ones(count)
-    factor[on] = fit.factor
-    return factor[cells.cell], fit
+    if start is None:
+        fit = rake(margins, targets, d[on])
+        factor[on] = fit.factor
+    else:
+        fit = rake(margins, targets, d[on], base=d[on] * start[on], trim=None)
+        factor[on] = start[on] * fit.factor
+    return factor, fit
 
 
 def _sparsest(cells: Cells, margin: int, present: Sequence[int]) -> float:
@@ -146,11 +155,19 @@ def _sparsest(cells: Cells, margin: int, present: Sequence[int]) -> float:
     )
 
 
-def _mean(total: Floats, weight: Floats, inside: np.ndarray) -> float:
-    below = weight[inside].sum()
-    return float(total[inside].sum() / below) if below > 0 else 0.0
+def _ratio(total: Floats, weight: Floats) -> Floats:
+    return np.asarray(np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), 0.0))
 
 
-def _kish(cells: Cells, inside: np.ndarray, factor: Floats) -> float:
-    n, w = cells.answers[inside].sum(1), factor[inside] * cells.given[inside].sum(1)
-    return float(w.sum() ** 2 / (w[n > 0] ** 2 / n[n > 0]).sum())
+def _left_out(amounts: Floats, bucket: Ints) -> Floats:
+    """Return (k, 1 + K) sums: of all rows, then without each bucket."""
+    own = np.stack([np.bincount(bucket, weights=each, minlength=BUCKETS) for each in amounts]) if len(amounts) else None
+    if own is None:
+        return np.zeros((0, 1 + BUCKETS))
+    whole = own.sum(1, keepdims=True)
+    return np.concatenate([whole, whole - own], axis=1)
+
+
+def _kish(cells: Cells, on: Bools, factor: Floats) -> float:
+    n, w = cells.answers[on].sum(1), factor * cells.given[on].sum(1)
+    return float(w.sum() ** 2 / (w**2 / n).sum())

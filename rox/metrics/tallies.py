@@ -157,6 +157,7 @@ class Table:
     """Sums of two periods as arrays (bucket, 2, level, …), the earlier period first; one axis per dimension.
 
     Attributes:
+        buckets: Numbers of the buckets.
         levels: Of each dimension, in order.
         n: Rows.
         m: Customers.
@@ -165,6 +166,7 @@ class Table:
         y: Weighted values.
     """
 
+    buckets: NDArray[np.int64]
     levels: tuple[tuple[str, ...], ...]
     n: Floats
     m: Floats
@@ -208,6 +210,7 @@ def as_table(frame: pd.DataFrame, by: Sequence[str], time: str, earlier: int, *,
     if used.sum() < 2:
         raise DataError("A change of one customer has no error.", ["the two periods need two customers or more"])
     return Table(
+        buckets=np.flatnonzero(used),
         levels=tuple(tuple(str(level) for level in each) for each in levels),
         **{name: held[used] for name, held in arrays.items()},
     )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import ibis
 
 from rox.core.metric_kinds import QUESTIONS
 from rox.core.metric_tree import Metric
 from rox.metrics.source import HIDDEN, TIMES, Tables
 
+Need = tuple[str, str]
+"""What kind of thing is needed (a key ``tree.need.<kind>`` of the catalogue), and which."""
 
-def missing(tables: Tables, metric: Metric, by: Sequence[str]) -> tuple[str, ...]:
-    """List what a metric needs and the study does not have: tables, columns, questions, groups."""
+
+def missing(tables: Tables, metric: Metric, by: Sequence[str]) -> tuple[Need, ...]:
+    """List what a metric needs and the study does not have."""
     return tuple(dict.fromkeys([*_tables(tables, metric), *_columns(tables, metric), *_groups(tables, metric, by)]))
 
 
-def _tables(tables: Tables, metric: Metric) -> Iterator[str]:
+def _tables(tables: Tables, metric: Metric) -> Iterator[Need]:
     for name in (metric.table, metric.of_table):
         if name is not None and name not in tables.tables:
-            yield f"table {name}"
+            yield "table", name
 
 
-def _columns(tables: Tables, metric: Metric) -> Iterator[str]:
+def _columns(tables: Tables, metric: Metric) -> Iterator[Need]:
     own = {"customer": None, **dict.fromkeys(metric.where)}
     other: dict[str, None] = {}
     (own if metric.of_table in (None, metric.table) else other).update(dict.fromkeys(metric.of))
@@ -34,15 +39,15 @@ def _columns(tables: Tables, metric: Metric) -> Iterator[str]:
     for table, columns in ((metric.table, own), (metric.of_table, other)):
         if table in tables.tables:
             there = tables.tables[table].columns
-            yield from (f"{table}.{column}" for column in columns if column not in there)
+            yield from (("column", f"{table}.{column}") for column in columns if column not in there)
     if metric.estimator in QUESTIONS and metric.column is not None:
         scale = {**tables.study.scores, **tables.study.drivers}.get(metric.column)
         if scale is None:
-            yield f"question {metric.column}"
+            yield "question", metric.column
         elif metric.estimator == "nps" and scale.kind != "nps":
-            yield f"question {metric.column} of kind nps"
+            yield "nps", metric.column
     if metric.measured_in == "money" and not _is_money(tables, metric):
-        yield f"{metric.table}.{metric.column} as an outcome in money"
+        yield "money", f"{metric.table}.{metric.column}"
 
 
 def _is_money(tables: Tables, metric: Metric) -> bool:
@@ -52,10 +57,41 @@ def _is_money(tables: Tables, metric: Metric) -> bool:
     return outcome is not None and outcome.table == metric.table and outcome.kind != "count"
 
 
-def _groups(tables: Tables, metric: Metric, by: Sequence[str]) -> Iterator[str]:
+def _groups(tables: Tables, metric: Metric, by: Sequence[str]) -> Iterator[Need]:
     people = set(tables.tables["customers"].columns) - HIDDEN if "customers" in tables.tables else set()
     own = set(tables.tables[metric.table].columns) - HIDDEN if metric.table in tables.tables else set()
     by_person = metric.is_by_activity or metric.estimator == "retention"
     for group in by:
         if group not in TIMES and group not in (people if by_person else people | own):
-            yield f"customers.{group}" if by_person else f"{metric.table}.{group} or customers.{group}"
+            yield ("column", f"customers.{group}") if by_person else ("either", f"{metric.table}.{group}")
+
+
+def by_month_only(tables: Tables, metrics: Mapping[str, Metric]) -> list[tuple[str, Need]]:
+    """List metrics that count days or weeks in tables whose every date is the first of a month."""
+    wanted = {
+        name: [metric.table, metric.of_table or metric.table]
+        for name, metric in metrics.items()
+        if metric.window in ("day", "week") and (metric.is_by_activity or metric.estimator == "retention")
+    }
+    monthly = set()
+    for table in {each for names in wanted.values() for each in names}:
+        rows = tables.tables[table]
+        last = tables.fetch(rows.aggregate(last=ibis.coalesce(rows.date.cast("date").day().max(), 0)))["last"][0]
+        monthly |= {table} if int(last) == 1 else set()
+    return [
+        (name, ("daily", f"{table}.date"))
+        for name, names in wanted.items()
+        for table in dict.fromkeys(names)
+        if table in monthly
+    ]
+
+
+def rows_wanted(metric: Metric) -> Need:
+    """Say which rows were looked for and not found."""
+    filters = {**metric.where, **metric.of}
+    told = ", ".join(f"{name} = {_told(value)}" for name, value in filters.items())
+    return "rows", f"{metric.table} ({told})" if told else metric.table
+
+
+def _told(value: object) -> str:
+    return " / ".join(str(each) for each in value) if isinstance(value, tuple) else str(value).lower()

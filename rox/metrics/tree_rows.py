@@ -18,7 +18,7 @@ from rox.core.study import Study
 from rox.metrics.answers import measures
 from rox.metrics.estimates import cells_of, ratio, with_log_t, with_nps, with_t, with_wilson
 from rox.metrics.source import MONTHS_OF, TIMES, Rows, Tables, rows_of, scale_of
-from rox.metrics.tree_sums import MONDAY, MONTHS_IN, Trial, amount, matches, moments_of, summed, windowed
+from rox.metrics.tree_sums import DAYS_IN, MONDAY, MONTHS_IN, Trial, amount, matches, moments_of, summed, windowed
 
 Metrics = Mapping[str, Metric]
 
@@ -72,7 +72,7 @@ def of_windows(
         if name not in seen
     }
     if seen:
-        span = _span(tables, acts)
+        span = _span(tables, acts, window)
         found |= {name: _mean_actives(_counted(frame, by, name), by, window, span) for name in seen}
     return found
 
@@ -193,11 +193,13 @@ def _mean_actives(
     return counted.assign(value=counted["value"] / size)
 
 
-def _span(tables: Tables, acts: Any) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first month anybody was active in and the last day that the tables can hold."""
-    first = int(tables.fetch(acts.aggregate(first=ibis.coalesce(acts.month.min(), 0)))["first"][0])
-    extract = pd.Timestamp(tables.study.about.extract)
-    return pd.Timestamp(year=first // 12, month=first % 12 + 1, day=1), extract
+def _span(tables: Tables, acts: Any, window: Window) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the day on which the first window begins and the last day that the tables can hold."""
+    found = tables.fetch(acts.aggregate(month=ibis.coalesce(acts.month.min(), 0), window=acts.window.min())).iloc[0]
+    month, extract = int(found["month"]), pd.Timestamp(tables.study.about.extract)
+    if window in MONTHS_IN:
+        return pd.Timestamp(year=month // 12, month=month % 12 + 1, day=1), extract
+    return pd.Timestamp(*MONDAY) + pd.Timedelta(days=int(found["window"]) * DAYS_IN[window]), extract
 
 
 def _starts(window: Window, span: tuple[pd.Timestamp, pd.Timestamp]) -> Iterator[pd.Timestamp]:
@@ -208,9 +210,7 @@ def _starts(window: Window, span: tuple[pd.Timestamp, pd.Timestamp]) -> Iterator
         month, end = month_index(first.year, first.month) // size * size, month_index(last.year, last.month)
         yield from (pd.Timestamp(year=m // 12, month=m % 12 + 1, day=1) for m in range(month, end + 1, size))
     else:
-        step = 7 if window == "week" else 1
-        ahead = (pd.Timestamp(*MONDAY) - first).days % step
-        yield from pd.date_range(first + pd.Timedelta(days=ahead), last, freq=f"{step}D")
+        yield from pd.date_range(first, last, freq=f"{DAYS_IN[window]}D")
 
 
 def complete_through(study: Study, every: str) -> int:

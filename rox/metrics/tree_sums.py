@@ -15,6 +15,7 @@ from rox.core.metric_tree import Metric
 from rox.metrics.source import Rows, Tables, count_true
 
 MONTHS_IN: Mapping[str, int] = {"month": 1, "quarter": 3, "year": 12}
+DAYS_IN: Mapping[str, int] = {"day": 1, "week": 7}
 MONDAY = (1970, 1, 5)
 """Weeks are numbered from this Monday, days from this day."""
 
@@ -64,10 +65,12 @@ def windowed(table: Any, window: Window) -> Any:
         number = table.month.cast("int64") // size
         return table.mutate(window=number.cast("int64"), month=(number * size).cast("int64"))
     date = table.date.cast("date")
-    start = date.truncate("W") if window == "week" else date
-    days = start.delta(ibis.date(*MONDAY), unit="day").cast("int64")
-    month = start.year().cast("int64") * 12 + start.month().cast("int64") - 1
-    return table.mutate(window=(days // (7 if window == "week" else 1)).cast("int64"), month=month.cast("int64"))
+    days = date.delta(ibis.date(*MONDAY), unit="day").cast("int64")
+    number = (days // DAYS_IN[window]).cast("int64")
+    since = days - number * DAYS_IN[window]
+    month = date.year().cast("int64") * 12 + date.month().cast("int64") - 1
+    before = (date.day().cast("int64") <= since).ifelse(1, 0)
+    return table.mutate(window=number, month=(month - before).cast("int64"))
 
 
 def summed(tables: Tables, rows: Rows, trials: Mapping[str, Trial], counted: Mapping[str, Any]) -> pd.DataFrame:

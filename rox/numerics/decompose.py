@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rox.numerics.arrays import Floats, Ints, complain, freeze
+from rox.numerics.arrays import Bools, Floats, Ints, complain, freeze
 
 
 def pool_thin(later: ArrayLike, earlier: ArrayLike, least: float) -> Ints:
@@ -18,7 +18,8 @@ def pool_thin(later: ArrayLike, earlier: ArrayLike, least: float) -> Ints:
 
     A cell is thin if a period has some of it but fewer than ``least``, or if neither has that many. What a period does
     not have at all while the other has enough has entered or left, and stays by itself. The thin cells under one
-    parent, the cell of all axes but the last, become one; if that is still thin, it joins its like one axis higher.
+    parent, the cell of all axes but the last, become one; if that is still thin, it joins its like one axis higher, and
+    at the top the smallest of the others.
 
     Args:
         later: effective people by joint cell, one axis per factor, the widest first.
@@ -42,16 +43,28 @@ def pool_thin(later: ArrayLike, earlier: ArrayLike, least: float) -> Ints:
     complain(faults)
     labels = np.arange(n1.size)
     for kept in range(n1.ndim - 1, -1, -1):
-        sums = [np.bincount(labels, weights=n.ravel(), minlength=n1.size) for n in (n1, n0)]
+        sums = [np.bincount(labels, weights=n.ravel(), minlength=n1.size).astype(np.float64) for n in (n1, n0)]
         thin = _is_thin(sums[0], sums[1], least)[labels]
         parent = np.arange(n1.size) // int(np.prod(n1.shape[kept:], dtype=np.int64))
         for each in np.unique(parent[thin]):
             members = np.flatnonzero(thin & (parent == each))
             labels[members] = labels[members].min()
-    return labels.reshape(n1.shape).astype(np.int64)
+    return _without_a_thin_rest(labels, n1.ravel(), n0.ravel(), least).reshape(n1.shape)
 
 
-def _is_thin(later: Floats, earlier: Floats, least: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _without_a_thin_rest(labels: Ints, later: Floats, earlier: Floats, least: float) -> Ints:
+    """Join what is thin even at the top with the smallest of the others."""
+    sums = [np.bincount(labels, weights=n, minlength=n.size).astype(np.float64) for n in (later, earlier)]
+    there = (sums[0] > 0) | (sums[1] > 0)
+    thin = _is_thin(sums[0], sums[1], least) & there
+    others = np.flatnonzero(there & ~thin)
+    if thin.any() and others.size:
+        nearest = others[np.argmin(np.minimum(sums[0], sums[1])[others])]
+        labels = np.where(thin[labels], nearest, labels)
+    return np.asarray(labels, dtype=np.int64)
+
+
+def _is_thin(later: Floats, earlier: Floats, least: float) -> Bools:
     some = ((later > 0) & (later < least)) | ((earlier > 0) & (earlier < least))
     return np.asarray(some | (np.maximum(later, earlier) < least))
 

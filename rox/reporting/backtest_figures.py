@@ -36,7 +36,9 @@ def came_true(rows: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axe
     held = (actual >= low) & (actual <= high)
     for part, colour in ((held, GAIN), (~held, LOSS)):
         ax.plot(actual[part], places[part], "o", color=colour, markersize=6)
-    names = [wrapped(f"{row.case} · {row.grade}", 26) for row in rows.itertuples()]
+    several = rows["forecast"].duplicated(keep=False)
+    titles = rows["forecast"].where(~several, rows["forecast"] + " · " + rows["effect"])
+    names = [wrapped(f"{title} · {grade}", 26) for title, grade in zip(titles, rows["grade"], strict=True)]
     ax.set_yticks(places, names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.axvline(0, color=INK, linewidth=0.9)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from rox.core.backtest import FEWEST_OF_GROUP, FEWEST_OF_LINE, GENEROUS, Backtest, Group, Split
+from rox.core.backtest import FEWEST_OF_GROUP, FEWEST_OF_LINE, GENEROUS, Backtest, Group, Open, Split
 from rox.core.case import EVERYONE
 from rox.core.check import BiasLayer
 from rox.core.forecast import last_seal
@@ -77,7 +77,7 @@ def _percent(language: Language, *, signed: bool = True) -> Form:
 def _answer(group: Group, language: Language) -> tuple[Block, ...]:
     if not group.n:
         return (Text(text=say("backtest.answer.none", language), role="lead"),)
-    percent = _percent(language)
+    percent, plain = _percent(language), _percent(language, signed=False)
     if group.is_judged:
         values = {"n": group.n, "error": percent(group.error), "range": percent.between(group.low, group.high)}
         lead = say("backtest.answer.lean", language, **values)
@@ -85,8 +85,8 @@ def _answer(group: Group, language: Language) -> tuple[Block, ...]:
         lead = say("backtest.answer.few", language, n=group.n, least=FEWEST_OF_GROUP)
     half, wide = group.coverage
     points = [say("backtest.answer.coverage", language, inside=wide.inside, of=wide.of, half=half.inside)]
-    key = "skill" if group.skill_nothing > 0 else "no_skill"
-    points.append(say(f"backtest.answer.{key}", language, skill=percent(group.skill_nothing)))
+    key, better = ("skill", plain) if group.skill_nothing > 0 else ("no_skill", percent)
+    points.append(say(f"backtest.answer.{key}", language, skill=better(group.skill_nothing)))
     if group.n_last:
         points.append(say("backtest.answer.last", language, n=group.n_last, skill=percent(group.skill_last)))
     tested = pd.notna(group.ranks.p)
@@ -139,9 +139,8 @@ def _score(row: pd.Series, found: Backtest, language: Language) -> tuple[str, ..
     like = (row["low90"], row["high90"], row["actual"], row["forecast_mean"])
     shape = form(unit, language, like=like, step=step_of(row["low90"], row["high90"]), currency=currency)
     fine = form(unit, language, like=(row["crps"],), step=significant(row["crps"], 2), currency=currency)
-    segment = say("backtest.everyone", language) if row["segment"] == EVERYONE else str(row["segment"])
     return (
-        f"{row['forecast']} · {segment}",
+        f"{row['forecast']} · {_segment(str(row['segment']), language)}",
         say(f"backtest.what.{row['what']}", language),
         str(row["month"]),
         shape(row["forecast_mean"]),
@@ -292,19 +291,36 @@ def _open(found: Backtest, language: Language) -> tuple[Block, ...]:
     names = ("name", "month", "segment", "reason")
     columns = tuple(Column(say(f"backtest.column.{each}", language)) for each in names)
     unscored = tuple(
-        (each.forecast, str(each.month), each.segment, say(each.reason, language, detail=each.detail))
+        (
+            each.forecast,
+            str(each.month),
+            _segment(each.segment, language),
+            say(each.reason, language, detail=each.detail),
+        )
         for each in found.unscored
     )
     due = tuple(
-        (each.forecast, str(each.month), EVERYONE, say("backtest.open.due", language, date=day(each.due_on, language)))
+        (each.forecast, str(each.month), say("backtest.everyone", language), _due(each, language))
         for each in found.open
     )
-    blocks = tuple(
+    blocks: tuple[Block, ...] = tuple(
         Table(caption=say(f"backtest.caption.{name}", language), columns=columns, rows=rows)
         for name, rows in (("unscored", unscored), ("open", due))
         if rows
     )
+    if found.overdue:
+        teams = ", ".join(found.overdue)
+        blocks = (Text(text=say("backtest.open.overdue", language, teams=teams), role="lead"), *blocks)
     return blocks or (Text(text=say("backtest.open.none", language)),)
+
+
+def _due(each: Open, language: Language) -> str:
+    date = day(each.due_on, language)
+    return say("backtest.open.due", language, date=date, team=each.team, owner=each.owner)
+
+
+def _segment(name: str, language: Language) -> str:
+    return say("backtest.everyone", language) if name == EVERYONE else name
 
 
 def _chain(found: Backtest, language: Language) -> Table:

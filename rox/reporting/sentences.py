@@ -58,13 +58,15 @@ def shortfalls(decision: Decision) -> str:
     """Return which conditions of "go" are not given.
 
     Returns:
-        ``none``, ``value``, ``risk`` (the mean is positive, but too little for its risk), ``odds``, ``grade`` or
-        ``odds_and_grade``.
+        ``none``, ``value``, ``risk`` (the mean is positive, but too little for its risk), ``odds``, ``grade``,
+        ``odds_and_grade`` or, where these are given, ``stated``: too much of the money was measured by nobody.
     """
     if decision.criterion <= 0:
         return "value" if decision.expected_npv <= 0 else "risk"
     odds, grade = decision.p_positive < decision.enough, not decision.grade.is_causal
-    return "odds_and_grade" if odds and grade else "odds" if odds else "grade" if grade else "none"
+    if odds or grade:
+        return "odds_and_grade" if odds and grade else "odds" if odds else "grade"
+    return "none" if decision.stands_without_stated else "stated"
 
 
 def answer(money: Return, language: Language) -> str:
@@ -80,6 +82,7 @@ def answer(money: Return, language: Language) -> str:
         "enough": probability(decision.enough, language),
         "grade": decision.grade,
         **_risk(decision, shape, language),
+        **_stated(decision, language),
     }
     return say(f"answer.{decision.advice}.{shortfalls(decision)}", language, **values)
 
@@ -106,6 +109,30 @@ def criteria(money: Return, language: Language) -> Iterator[tuple[str, str, str,
         say(f"grade.{decision.grade}.name", language, grade=decision.grade),
         decision.grade.is_causal,
     )
+    if decision.stated:
+        yield (
+            say("criterion.stated", language, **_stated(decision, language)),
+            say(
+                "criterion.stated.asked",
+                language,
+                enough=probability(decision.enough, language),
+                **_stated(decision, language),
+            ),
+            probability(decision.p_without_stated, language, apart_from=decision.enough),
+            decision.stands_without_stated,
+        )
+
+
+def _stated(decision: Decision, language: Language) -> dict[str, str]:
+    """Write what was stated and measured by nobody; without any there is nothing to write."""
+    if not decision.stated:
+        return {}
+    shape = form("share", language, like=(1.0,), step=0.01)
+    return {
+        "stated": shape(decision.stated),
+        "small": shape(decision.small),
+        "without": probability(decision.p_without_stated, language, apart_from=decision.enough),
+    }
 
 
 def _risk(decision: Decision, shape: Form, language: Language) -> dict[str, str]:
@@ -121,8 +148,10 @@ def _risk(decision: Decision, shape: Form, language: Language) -> dict[str, str]
 
 
 def returns(money: Return, language: Language) -> str:
-    """Say how likely the hurdle is beaten."""
+    """Say how likely the hurdle is beaten, or that nothing is spent on which there could be a return."""
     decision = money.decision
+    if math.isnan(decision.p_hurdle):
+        return say("tile.roi.free", language)
     return say(
         "tile.roi.detail",
         language,
@@ -193,24 +222,29 @@ def evidence_split(money: Return, language: Language) -> tuple[str, ...]:
     shape = form("share", language, like=(1.0,), step=0.01)
     if shares.empty:
         said = [say("by_grade.none", language)]
-    elif len(shares) == 1 and shares.index[0] in list(Grade):
+    elif len(shares) == 1 and shares.index[0] in list(Grade) and shares["mean"].iloc[0] > 0:
         said = [say("by_grade.all", language, grade=shares.index[0])]
     else:
         parts = (
             say(
-                "by_grade.part" if grade in list(Grade) else "by_grade.declared",
+                f"by_grade.{'part' if grade in list(Grade) else 'declared'}" if mean >= 0 else _away(grade),
                 language,
                 share=shape(share),
                 grade=grade,
             )
-            for grade, share in shares["share"].items()
+            for grade, mean, share in zip(shares.index, shares["mean"], shares["share"], strict=True)
         )
-        said = [say("by_grade.sentence", language, parts=estimates.joined(parts, language))]
+        whole = "by_grade.amounts" if (shares["mean"] < 0).any() else "by_grade.sentence"
+        said = [say(whole, language, parts=estimates.joined(parts, language))]
     if "npv_with_claims" in money.point:
         claims = estimates.joined((each.name for each in money.effects if each.grade is Grade.E), language)
         npv = npv_form(money, language)(float(money.point["npv_with_claims"][0]))
         said.append(say("by_grade.claims", language, claims=claims, npv=npv))
     return tuple(said)
+
+
+def _away(grade: Any) -> str:
+    return "by_grade.away" if grade in list(Grade) else "by_grade.declared.away"
 
 
 def worth_knowing(money: Return, language: Language) -> str:

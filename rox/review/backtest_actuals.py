@@ -31,7 +31,7 @@ class Said(Declared):
         month: Months after the start.
         owner: Who answers for the number.
         source: Where it comes from.
-        date: When it was taken.
+        date: When it was taken; not before the month is over.
     """
 
     forecast: Text
@@ -45,8 +45,9 @@ class Measured(Said):
     """The effect of an initiative as it was measured, or the extra money it brought.
 
     Attributes:
-        what: ``effect``: in the unit of the forecast's estimand; ``extra_money``: extra money held at the end of the
-            month, in the forecast's currency.
+        what: ``effect``: what the forecast's estimand asks for, in its unit; measured before the estimand's horizon it
+            is not yet that, and not scored. ``extra_money``: extra money held at the end of the month, in the
+            forecast's currency.
         effect: Name of the effect; may be missing where the forecast has one.
         segment: A segment, or ``all``.
         value: What was measured.
@@ -85,7 +86,7 @@ class Booked(Said):
 
 
 class Paid(Said):
-    """A cost that was paid in a month.
+    """What was paid of a cost in a month, all of it in one entry.
 
     Attributes:
         cost: Its name in the case; a name the case does not have is a cost nobody planned.
@@ -185,12 +186,16 @@ def _misplaced(actuals: Actuals, forecasts: Sequence[Forecast]) -> Iterator[str]
             yield f"{table} {place}: forecast {entry.forecast!r} is not exactly one of {names}"
             continue
         yield from (f"{table} {place}: {fault}" for fault in _faults_with(entry, forecast))
-    yield from _said_twice(actuals)
+    yield from _said_twice(actuals, forecasts)
 
 
 def _faults_with(entry: Said, forecast: Forecast) -> Iterator[str]:
     if entry.date < forecast.frozen:
         yield f"date: {entry.date} is before the forecast was frozen, {forecast.frozen}; that is no test of it"
+    elif entry.date < (over := forecast.due_on(entry.month)):
+        yield f"date: {entry.date} is before month {entry.month} is over, {over}; nobody can know it yet"
+    if isinstance(entry, (Measured, Booked)) and (over := forecast.due_on(entry.month)) <= forecast.frozen:
+        yield f"month: {entry.month} was over on {over}, when the forecast was not frozen yet; that is no test of it"
     if entry.month > forecast.ledger.horizon:
         yield f"month: {entry.month} lies after the last month that was counted, {forecast.ledger.horizon}"
     segment = getattr(entry, "segment", EVERYONE)
@@ -206,11 +211,23 @@ def _faults_with(entry: Said, forecast: Forecast) -> Iterator[str]:
         yield f"month: the forecast falls due in the months {', '.join(map(str, forecast.due))}"
 
 
-def _said_twice(actuals: Actuals) -> Iterator[str]:
-    measured = Counter((each.forecast, each.month, each.effect, each.segment, each.what) for each in actuals.measured)
-    booked = Counter((each.forecast, each.month, each.segment) for each in actuals.booked)
-    begun = Counter((each.forecast,) for each in actuals.begun)
-    for table, counts in (("measured", measured), ("booked", booked), ("begun", begun)):
+def _said_twice(actuals: Actuals, forecasts: Sequence[Forecast]) -> Iterator[str]:
+    """List what was said of one thing by several entries, under whichever name of the forecast."""
+
+    def name(entry: Said) -> str:
+        found = forecast_named(entry.forecast, forecasts)
+        return found.name if found else entry.forecast
+
+    def effect(entry: Measured) -> str:
+        found = forecast_named(entry.forecast, forecasts)
+        return effect_named(entry, found) if found else entry.effect
+
+    measured = Counter((name(each), each.month, effect(each), each.segment, each.what) for each in actuals.measured)
+    booked = Counter((name(each), each.month, each.segment) for each in actuals.booked)
+    paid = Counter((name(each), each.month, each.cost) for each in actuals.paid)
+    begun = Counter((name(each),) for each in actuals.begun)
+    for table, counts in (("measured", measured), ("booked", booked), ("paid", paid), ("begun", begun)):
+        what = "write their sum in one" if table == "paid" else "keep one"
         for key, times in counts.items():
             if times > 1:
-                yield f"{table}: {times} entries for {' '.join(str(part) for part in key if part != '')}; keep one"
+                yield f"{table}: {times} entries for {' '.join(str(part) for part in key if part != '')}; {what}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +13,7 @@ from rox.core.case import EVERYONE
 from rox.core.forecast import Floats, Forecast
 from rox.core.ledger import Ledger
 from rox.review.backtest_actuals import Booked, Measured, Paid, effect_named
+from rox.review.backtest_scores import is_early, weights
 
 LATE = "months_late"
 MOST = 20.0
@@ -49,7 +50,7 @@ class Came:
     """What came, by name of the ledger's input.
 
     Attributes:
-        people: Customers.
+        people: Customers, of all segments if of any: as planned where nothing was said of one.
         mix: Whether customers were told by segment.
         balance: Money per customer.
         margin: Margins.
@@ -89,7 +90,7 @@ class Came:
 def came_of(forecast: Forecast, ledger: Ledger, told: Told) -> Came:
     """Translate what was said into inputs and schedules of the ledger."""
     remarks: list[str] = []
-    people = _replaced(forecast, ledger, told, "people", {}, remarks)
+    people = _completed(ledger, _replaced(forecast, ledger, told, "people", {}, remarks))
     balance = _replaced(forecast, ledger, told, "balance", _by_segment(forecast, ledger, "people", people), remarks)
     heads, money = (
         _by_segment(forecast, ledger, table, found) for table, found in (("people", people), ("balance", balance))
@@ -99,7 +100,7 @@ def came_of(forecast: Forecast, ledger: Ledger, told: Told) -> Came:
     places = _places(ledger)
     came = Came(
         people=people,
-        mix=bool(people) and any(each.customers is not None and each.segment != EVERYONE for each in told.booked),
+        mix=len(people) > 1 and any(each.customers is not None and each.segment != EVERYONE for each in told.booked),
         balance=balance,
         margin=margin,
         costs=costs,
@@ -129,6 +130,12 @@ def ran(
     return {
         line.name: np.broadcast_to(found[0], (width,)) for line, found in ledger.run(values) if line.scope == "month"
     }
+
+
+def _completed(ledger: Ledger, people: Values) -> Values:
+    """Add the segments of which nothing was said, as planned: who they are is a share of everybody."""
+    planned = [name for place, name in _places(ledger).items() if place.startswith("people.")]
+    return {name: people.get(name, ledger.point[name]) for name in planned} if people else {}
 
 
 def _people(ledger: Ledger, came: Came, factors: AbstractSet[str]) -> Mapping[str, float]:
@@ -161,6 +168,9 @@ def _replaced(
     planned = {p.partition(".")[2]: n for p, n in _places(ledger).items() if p.startswith(f"{table}.")}
     if not said:
         return {}
+    if not planned:
+        remarks.append("backtest.remark.unused")
+        return {}
     if set(said) <= set(planned):
         return {planned[segment]: value for segment, value in said.items()}
     rows = {segment: ledger.point[name] for segment, name in planned.items()} if EVERYONE in said else said
@@ -178,9 +188,10 @@ def _replaced(
 
 
 def _by_segment(forecast: Forecast, ledger: Ledger, table: str, came: Mapping[str, float]) -> Values:
+    """Return the values of a table by segment; 1 where the lines do not use the table."""
     places, values = _places(ledger), {**ledger.point, **came}
     whole = places.get(f"{table}.{EVERYONE}", "")
-    return {segment: values[places.get(f"{table}.{segment}", whole)] for segment in forecast.segments}
+    return {segment: values.get(places.get(f"{table}.{segment}", whole), 1.0) for segment in forecast.segments}
 
 
 def _costs(ledger: Ledger, told: Told) -> tuple[Values, dict[str, tuple[float, ...]]]:
@@ -207,18 +218,26 @@ def _costs(ledger: Ledger, told: Told) -> tuple[Values, dict[str, tuple[float, .
 
 
 def _effects(forecast: Forecast, ledger: Ledger, told: Told, came: Came, remarks: list[str]) -> Values:
-    """Return the effects' inputs that give what was measured: the extra money first, else the effect itself."""
+    """Return the effects' inputs that give what was measured: the extra money first, else the effect itself.
+
+    An effect that was measured before its horizon still builds up: how much of it there will be nobody knows, and it
+    stays as planned.
+    """
     found: Values = {}
     for promise in forecast.promises:
         mine = [each for each in told.measured if effect_named(each, forecast) == promise.name]
-        chosen = [each for each in mine if each.what == "extra_money"] or mine
+        ripe = [each for each in mine if not is_early(each, forecast)]
+        if len(ripe) < len(mine):
+            remarks.append("backtest.remark.early")
+        chosen = [each for each in ripe if each.what == "extra_money"] or ripe
+        share = dict(zip(forecast.segments, weights(forecast, promise), strict=True))
         for entry in sorted(chosen, key=lambda each: each.segment != EVERYONE):
-            found |= _effect(forecast.segments, ledger, told.month, came, promise.name, entry, remarks)
+            found |= _effect(share, ledger, told.month, came, promise.name, entry, remarks)
     return found
 
 
 def _effect(
-    segments: Sequence[str],
+    share: Mapping[str, float],
     ledger: Ledger,
     month: int,
     came: Came,
@@ -226,11 +245,18 @@ def _effect(
     entry: Measured,
     remarks: list[str],
 ) -> Values:
-    hit = [place for place, segment in enumerate(segments, start=1) if entry.segment in (EVERYONE, segment)]
+    """Scale the planned effects of the segments an entry speaks of; ``share`` holds their customers' shares."""
+    hit = [place for place, segment in enumerate(share, start=1) if entry.segment in (EVERYONE, segment)]
     plan = {f"effect_{name}_{place}": ledger.point[f"effect_{name}_{place}"] for place in hit}
     evidence = ledger.point[f"evidence_{name}"]
     if entry.what == "effect":
-        return dict.fromkeys(plan, entry.value / evidence) if evidence else {}
+        if not evidence:
+            remarks.append("backtest.remark.effect")
+            return {}
+        middle = float(np.dot(list(share.values()), list(plan.values()))) if entry.segment == EVERYONE else 0.0
+        if not middle:
+            return dict.fromkeys(plan, entry.value / evidence)
+        return {each: value * entry.value / (evidence * middle) for each, value in plan.items()}
 
     lines = {f"extra_{name}_{place}": ledger.leading_to(f"extra_{name}_{place}") for place in hit}
 

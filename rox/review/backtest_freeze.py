@@ -14,7 +14,7 @@ import numpy as np
 from rox.core.case import Case
 from rox.core.effect import Effect
 from rox.core.errors import DataError
-from rox.core.forecast import DUE, Assumed, Floats, Forecast, Promise
+from rox.core.forecast import DUE, Assumed, Floats, Forecast, Promise, due_on
 from rox.core.record import Record, layers_of, versions
 from rox.core.returns import Return
 from rox.core.study import Study
@@ -40,20 +40,21 @@ def freeze(
     """Freeze the forecast behind a report.
 
     The case is valued again with the effects, the number of draws and the seed of the run, and the figures must be
-    those of the record: what is frozen is what was reported. Due months beyond the case's horizon are left out.
+    those of the record: what is frozen is what was reported. Due months beyond the case's horizon are left out, and so
+    are those that are over on the day.
 
     Args:
         record: ``CASE.record.json`` of a run's folder, with the folder ``effects`` beside it.
         study: The study it was run for; needed by records that do not hold their case.
         into: Folder of the forecasts.
-        on: The day.
+        on: The day; not before the end of the study's data.
         team: Who forecast.
         owner: Who answers for it.
         due: Months after the start at which it falls due.
 
     Raises:
         DataError: Another kind of record, an effect that is missing or another one, figures that cannot be reproduced,
-            or a forecast that is there already.
+            a day before the end of the data or after the last due month, or a forecast that is there already.
     """
     path = Path(record)
     kept = Record.read(path)
@@ -71,6 +72,7 @@ def freeze(
     made = forecast_of(
         money,
         study=kept.study,
+        extract=_extract(kept, study),
         on=on,
         team=team,
         owner=owner,
@@ -81,25 +83,40 @@ def freeze(
 
 
 def forecast_of(
-    money: Return, *, study: str, on: dt.date, team: str, owner: str, due: Sequence[int] = DUE, record: str = ""
+    money: Return,
+    *,
+    study: str,
+    extract: dt.date,
+    on: dt.date,
+    team: str,
+    owner: str,
+    due: Sequence[int] = DUE,
+    record: str = "",
 ) -> Forecast:
     """Take the forecast out of a return; it is not written yet.
 
     Args:
         money: What :func:`rox.value` gave.
         study: Name of the study.
+        extract: Day on which its data end.
         on: The day.
         team: Who forecasts.
         owner: Who answers for it.
-        due: Months after the start at which it falls due; those beyond the horizon are left out.
+        due: Months after the start at which it falls due; those beyond the horizon, or over on the day, are left out.
         record: SHA-256 of the run's record.
 
     Raises:
-        DataError: No due month lies within the horizon, or nobody is named.
+        DataError: No due month is left, the day lies before the extract, or nobody is named.
     """
     case = money.case
     groups = segments(money.effects, case)
-    months = tuple(month for month in due if month <= money.ledger.horizon)
+    start, horizon = case.about.start, money.ledger.horizon
+    months = tuple(month for month in due if month <= horizon and due_on(start, month) > on)
+    if not months:
+        raise DataError(
+            f"Nothing of case {case.name} falls due after {on}, so there is nothing to forecast.",
+            [f"due months {', '.join(map(str, due))} are over on that day, or lie after month {horizon}"],
+        )
     assumptions = tuple(
         Assumed(
             place=place,
@@ -117,7 +134,8 @@ def forecast_of(
         title=case.about.title,
         study=study,
         currency=case.about.currency,
-        start=case.about.start,
+        start=start,
+        extract=extract,
         frozen=on,
         due=months,
         team=team,
@@ -140,6 +158,15 @@ def _case(kept: Record, study: Study | None, path: Path) -> Case:
     if not kept.replay:
         raise DataError(f"{path} does not hold its case.", ["give the study as well: --study STUDY.toml"])
     return Case.model_validate(json.loads(kept.replay["case"]))
+
+
+def _extract(kept: Record, study: Study | None) -> dt.date:
+    """Return the day on which the data of the run end: as recorded, else as the study says."""
+    if kept.replay:
+        return dt.date.fromisoformat(kept.replay["study"]["study"]["extract"])
+    if study is None:
+        raise DataError("The record does not say when its data end.", ["give the study as well: --study STUDY.toml"])
+    return study.about.extract
 
 
 def _effect(path: Path, name: str, kept: Record) -> Effect:

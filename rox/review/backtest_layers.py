@@ -35,9 +35,11 @@ def learn_layers(pairs: pd.DataFrame, *, shipped: Mapping[Grade, BiasLayer] = BI
     """Update the mean and the spread of M per grade, where measured = M times the effect estimated without error.
 
     M ~ Normal(mean, sd²) between initiatives. An estimate x with standard error s is the effect plus noise, so a large
-    one is, on average, too large; signals have second moment 1 + k² in units of their errors, over all pairs, and the
-    effect given the estimate is Normal(c x, c s²) with c = k²/(1 + k²) (van Zwet & Cator 2021). Without this the noise
-    of estimates would pass for bias. Then the measured value is normal with mean c m x and the variances of M, of the
+    one is, on average, too large; signals have second moment 1 + k² in units of their errors, and the effect given the
+    estimate is Normal(c x, c s²) with c = k²/(1 + k²) (van Zwet & Cator 2021). Without this the noise of estimates
+    would pass for bias. The share c is that of the grade's own pairs, drawn towards the median of the grades with the
+    weight of :data:`PRIOR_PAIRS` pairs, so that precise estimates of one grade do not speak for noisy ones of another.
+    Then the measured value is normal with mean c m x and the variances of M, of the
     estimate and of the measurement added. The prior of the mean is the shipped discount counted as :data:`PRIOR_PAIRS`
     initiatives, that of the spread is lognormal, such that both together are as wide as the shipped discount; the
     posterior is summed on a grid.
@@ -58,11 +60,9 @@ def learn_layers(pairs: pd.DataFrame, *, shipped: Mapping[Grade, BiasLayer] = BI
     numbers = rows[["estimate", "estimate_se", "actual", "se"]].to_numpy(dtype=float)
     if not np.isfinite(numbers).all() or (len(rows) and not (numbers[:, [1, 3]] > 0).all()):
         raise DataError("These pairs cannot be learned from.", ["every pair needs both values and positive errors"])
-    keep = _kept(numbers)
-    learned = {}
-    for grade in Grade:
-        mine = numbers[(rows["grade"] == str(grade)).to_numpy()] if len(rows) else numbers
-        learned[grade] = _updated(grade, mine, keep, shipped[grade])
+    held = {grade: numbers[(rows["grade"] == str(grade)).to_numpy()] if len(rows) else numbers for grade in Grade}
+    keep = _kept(held)
+    learned = {grade: _updated(grade, mine, keep.get(grade, 1.0), shipped[grade]) for grade, mine in held.items()}
     return MappingProxyType(_in_order(learned))
 
 
@@ -89,12 +89,22 @@ def write_layers(learned: Mapping[Grade, Learned], path: str | Path, *, source: 
     return write_text(path, "\n".join(lines) + "\n")
 
 
-def _kept(numbers: Floats) -> float:
-    """Return the share of an estimate that is effect and not noise, from how far the estimates stand out of it."""
-    if not len(numbers):
-        return 1.0
-    signal = float(((numbers[:, 0] / numbers[:, 1]) ** 2).mean()) - 1
-    return max(signal, 0.0) / (1 + max(signal, 0.0))
+def _kept(held: Mapping[Grade, Floats]) -> dict[Grade, float]:
+    """Return by grade the share of an estimate that is effect and not noise, from how far estimates stand out of it.
+
+    Grades are pooled on the scale of the share, which is bounded, and not on that of k², where one grade of precise
+    estimates would outweigh all others.
+    """
+    own = {}
+    for grade, numbers in held.items():
+        if len(numbers):
+            signal = max(float(((numbers[:, 0] / numbers[:, 1]) ** 2).mean()) - 1, 0.0)
+            own[grade] = signal / (1 + signal)
+    middle = float(np.median(list(own.values()))) if own else 1.0
+    return {
+        grade: (len(held[grade]) * share + PRIOR_PAIRS * middle) / (len(held[grade]) + PRIOR_PAIRS)
+        for grade, share in own.items()
+    }
 
 
 def _updated(grade: Grade, numbers: Floats, keep: float, shipped: BiasLayer) -> Learned:

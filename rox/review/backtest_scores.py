@@ -31,33 +31,42 @@ NOTHING = (float("nan"), float("nan"), float("nan"))
 COLUMNS = [
     "forecast", "case", "team", "owner", "grade", "effect", "what", "unit", "segment", "month", "counterfactual",
     "date", "actual", "se", "forecast_mean", "forecast_sd", "low90", "low50", "median", "high50", "high90", "estimate",
-    "estimate_se", "error", "error_share", "place", "crps", "crps_nothing", "crps_last",
-    "shares_data", "counts",
+    "estimate_se", "error", "error_share", "place", "crps", "crps_nothing", "crps_last", "fingerprint",
+    "specification", "source", "shares_data", "counts", "repeats",
 ]  # fmt: skip
 
 
 def scores(measured: Sequence[Measured], forecasts: Sequence[Forecast]) -> pd.DataFrame:
-    """Score every measured value that has a counterfactual and an error.
+    """Score every measured value that has a counterfactual and an error, and is not measured too early.
 
     The interval is that of the *measured* value: the frozen draws, blurred by the error of the measurement.
 
     Returns:
         One row per value, in the order of the forecasts: :data:`COLUMNS`. ``counts`` marks one value per forecast and
         effect, all segments and the last month, for what is said over several initiatives: segments share their error,
-        and what shares its data with the forecast is no test of it.
+        and what shares its data with the forecast is no test of it. One measurement of one estimate counts once, in the
+        forecast frozen first; ``repeats`` names that forecast in the others.
     """
     rows = []
     for entry in measured:
         forecast = forecast_named(entry.forecast, forecasts)
-        if forecast is not None and entry.se is not None and entry.counterfactual is not None:
+        if forecast is None or entry.se is None or entry.counterfactual is None:
+            continue
+        if not is_early(entry, forecast):
             rows.append(_row(entry, entry.se, forecast))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if table.empty:
         return table
     table = table.sort_values(["forecast", "effect", "what", "month", "segment"], kind="stable").reset_index(drop=True)
     table["crps_last"] = _against_last(table, forecasts)
-    table["counts"] = _counting(table)
+    table["repeats"] = _repeated(table, _counting(table))
+    table["counts"] = _counting(table) & (table["repeats"] == "")
     return table
+
+
+def is_early(entry: Measured, forecast: Forecast) -> bool:
+    """Return whether an effect was measured before the horizon it was promised for, while it still builds up."""
+    return entry.what == "effect" and entry.month < forecast.promise(effect_named(entry, forecast)).estimand.horizon
 
 
 def forecast_draws(forecast: Forecast, what: str, effect: str, segment: str, month: int) -> Floats:
@@ -128,8 +137,12 @@ def _row(entry: Measured, se: float, forecast: Forecast) -> dict[str, object]:
         "crps": crps(draws, entry.value, se),
         "crps_nothing": crps([0.0], entry.value, se),
         "crps_last": float("nan"),
+        "fingerprint": promise.fingerprint,
+        "specification": promise.specification,
+        "source": entry.source,
         "shares_data": entry.shares_data,
         "counts": False,
+        "repeats": "",
     }
 
 
@@ -163,6 +176,18 @@ def _counting(table: pd.DataFrame) -> pd.Series[bool]:
             order = whole.assign(first=(whole["what"] == "effect")).sort_values(["first", "month"], kind="stable")
             counts[order.index[-1]] = True
     return counts
+
+
+def _repeated(table: pd.DataFrame, counts: pd.Series[bool]) -> pd.Series[str]:
+    """Name the forecast in which a measurement of the same estimate counts already; empty where there is none.
+
+    Forecasts of one estimate that are held against one measurement err alike: together they are one pair.
+    """
+    repeats = pd.Series("", index=table.index)
+    same = ["fingerprint", "specification", "counterfactual", "source"]
+    for _, part in table[counts].groupby(same, sort=False):
+        repeats[part.index[1:]] = str(part["forecast"].iloc[0])
+    return repeats
 
 
 def _pooled(counted: pd.DataFrame, by: str, names: Sequence[str]) -> Mapping[str, tuple[float, float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -23,15 +24,39 @@ FACTORS = ("volume", "mix", "market", "effect", "margin", "cost", "timing")
 """In the order in which the plan's numbers are replaced by what happened."""
 
 
-def splits(actuals: Actuals, forecasts: Sequence[Forecast]) -> tuple[Split, ...]:
-    """Split every forecast in every due month for which something was booked or measured."""
+def splits(actuals: Actuals, forecasts: Sequence[Forecast], on: dt.date | None = None) -> tuple[Split, ...]:
+    """Split every forecast in every due month for which something was booked or measured.
+
+    Where something was paid since, or nothing but costs and the start is known, the last due month that is over by
+    then is split too.
+
+    Args:
+        actuals: What happened.
+        forecasts: The forecasts.
+        on: The day up to which months are over; by default the last day something was said of a forecast.
+    """
     found = []
     for forecast in forecasts:
-        for month in forecast.due:
-            told = _told(actuals, forecast, forecasts, month)
-            if told.booked or told.measured:
-                found.append(split(forecast, told))
+        told = {month: _told(actuals, forecast, forecasts, month) for month in forecast.due}
+        wanted = {month for month, each in told.items() if each.booked or each.measured}
+        last = on or _last_said(actuals, forecast, forecasts)
+        over = [month for month in forecast.due if last is not None and forecast.due_on(month) <= last]
+        if over and over[-1] > max(wanted, default=0):
+            latest, known = told[over[-1]], max(wanted, default=-1)
+            if any(each.month > known for each in latest.paid) or (latest.late is not None and not wanted):
+                wanted.add(over[-1])
+        found += [split(forecast, told[month]) for month in sorted(wanted)]
     return tuple(found)
+
+
+def _last_said(actuals: Actuals, forecast: Forecast, forecasts: Sequence[Forecast]) -> dt.date | None:
+    entries: tuple[Said, ...] = (*actuals.measured, *actuals.booked, *actuals.paid, *actuals.begun)
+    return max((each.date for each in entries if _speaks_of(each, forecast, forecasts)), default=None)
+
+
+def _speaks_of(entry: Said, forecast: Forecast, forecasts: Sequence[Forecast]) -> bool:
+    found = forecast_named(entry.forecast, forecasts)
+    return found is not None and found.name == forecast.name
 
 
 def split(forecast: Forecast, told: Told) -> Split:
@@ -73,8 +98,7 @@ def split(forecast: Forecast, told: Told) -> Split:
 
 def _told(actuals: Actuals, forecast: Forecast, forecasts: Sequence[Forecast], month: int) -> Told:
     def mine(entry: Said) -> bool:
-        found = forecast_named(entry.forecast, forecasts)
-        return found is not None and found.name == forecast.name
+        return _speaks_of(entry, forecast, forecasts)
 
     late = [each.month for each in actuals.begun if mine(each)]
     return Told(

@@ -176,9 +176,11 @@ def _measured(study: Study, tables: Tables) -> Content:
 
 
 def _leaving(study: Study, tables: Tables) -> pd.DataFrame:
+    """Measure attrition; of those who chose to leave where reasons say so, for that is what hazard ratios are of."""
     by = ["segment"] if "segment" in study.tables["customers"].columns else []
     table = churn(tables, by=by)
-    table = table[(table["metric"] == "churn_all") & ~table["suppressed"]]
+    metric = "churn_voluntary" if (table["metric"] == "churn_voluntary").any() else "churn_all"
+    table = table[(table["metric"] == metric) & ~table["suppressed"]]
     return table if by else table.assign(segment="all")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,18 +19,29 @@ NEUTRAL = Policy.model_construct()
 """The policy of a case that states none: neutral to risk, "go" from a probability of 80%."""
 
 
-def decide(draws: Mapping[str, Array], grade: Grade, hurdle: float, policy: Policy | None = None) -> Decision:
+def decide(
+    draws: Mapping[str, Array],
+    grade: Grade,
+    hurdle: float,
+    policy: Policy | None = None,
+    *,
+    stated: Sequence[str] = (),
+    share: float = 0.0,
+) -> Decision:
     """Decide by expected NPV; the probability and the grade say whether to act now or to learn first.
 
-    ``go``: the criterion is positive, NPV is positive with the probability asked for, and the evidence is A or B.
-    ``learn_first``: the criterion is positive but one of the other two is not given. ``stop``: it is not positive. The
-    criterion is the mean of NPV; under a policy averse to risk it is E[NPV] + γ·CVaR.
+    ``go``: the criterion is positive, NPV is positive with the probability asked for, the evidence is A or B, and money
+    that owners state and nobody measured does not carry it: it is a small share of the benefit, or NPV is positive with
+    that probability without it too. ``learn_first``: the criterion is positive but one of the others is not given.
+    ``stop``: it is not positive. The criterion is the mean of NPV; under a policy averse to risk it is E[NPV] + γ·CVaR.
 
     Args:
         draws: Totals of the ledger, each with shape (draw,).
         grade: The worst grade among the effects that are counted.
         hurdle: The ROI that must be beaten.
         policy: The organisation's rule.
+        stated: Totals that hold the present benefit of what was only stated.
+        share: Share of the present benefit that this is.
 
     References:
         Rockafellar & Uryasev (2000), Journal of Risk 2(3), on the conditional value at risk.
@@ -40,22 +52,18 @@ def decide(draws: Mapping[str, Array], grade: Grade, hurdle: float, policy: Poli
     expected = float(npv.mean())
     p_positive = float((npv > 0).mean())
     tail = cvar(npv)
-    if expected + policy.risk_aversion * tail <= 0:
-        advice = Advice.STOP
-    elif p_positive >= policy.enough and grade.is_causal:
-        advice = Advice.GO
-    else:
-        advice = Advice.LEARN_FIRST
-    return Decision(
-        advice=advice,
+    measured = npv - sum((draws[name] for name in stated), np.zeros(1))
+    returned = ~np.isnan(draws["roi"])
+    found = Decision(
+        advice=Advice.STOP,
         expected_npv=expected,
         npv=float(np.median(npv)),
         low=float(np.quantile(npv, 0.05)),
         high=float(np.quantile(npv, 0.95)),
         p_positive=p_positive,
-        p_hurdle=float(draws["beats_hurdle"].mean()),
+        p_hurdle=float(draws["beats_hurdle"][returned].mean()) if returned.any() else math.nan,
         hurdle=hurdle,
-        roi=float(np.median(draws["roi"])),
+        roi=float(np.median(draws["roi"][returned])) if returned.any() else math.nan,
         payback=float(np.median(np.where(paid, payback, np.inf))) if paid.mean() > 0.5 else float("nan"),
         p_payback=float(paid.mean()),
         grade=grade,
@@ -67,7 +75,13 @@ def decide(draws: Mapping[str, Array], grade: Grade, hurdle: float, policy: Poli
         risk_aversion=policy.risk_aversion,
         payback_months=policy.payback_months,
         p_payback_within=float((np.where(paid, payback, np.inf) <= policy.payback_months).mean()),
+        stated=share,
+        p_without_stated=float((measured > 0).mean()),
     )
+    if found.criterion <= 0:
+        return found
+    enough = p_positive >= policy.enough and grade.is_causal and found.stands_without_stated
+    return replace(found, advice=Advice.GO if enough else Advice.LEARN_FIRST)
 
 
 def cvar(npv: Array, worst: float = WORST) -> float:

@@ -81,6 +81,8 @@ def _drawn(each: Input, effects: Mapping[str, Effect], groups: tuple[str, ...], 
         effect = effects[each.place]
         layer = effect.bias_layer
         common = _stream(seed, f"evidence {effect.fingerprint or effect.name}").standard_normal(size)
+        if np.isfinite(each.spread.floor):
+            return each.spread.quantile(ndtr(common))
         return np.asarray(layer.mean + layer.sd * common)
     if not each.spread.is_uncertain:
         return np.array([each.value])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rox.core.case import Case
+from rox.core.check import Grade
 from rox.core.effect import Effect
 from rox.core.ledger import Input, Line
 from rox.core.spread import Spread
@@ -16,19 +17,28 @@ EFFECT_UNITS = {Unit.RATIO: "share", Unit.MONEY_PER_CUSTOMER: "money_per_point",
 
 
 def estimates(effects: Sequence[Effect], groups: tuple[str, ...]) -> Iterator[Input]:
-    """Iterate over the inputs of effects: by segment, the evidence discount, the months of leaving already inside."""
+    """Iterate over the inputs of effects: by segment, the evidence discount, the months of leaving already inside.
+
+    The discount of a claim (grade E) is not below zero: nobody claims what is the other way round.
+    """
     for effect in effects:
         unit = EFFECT_UNITS[effect.estimand.unit]
         for place, group in enumerate(groups, start=1):
             draws = effect.draws[:, column(effect, group)]
-            spread = Spread.normal(float(draws.mean()), float(draws.std(ddof=1)))
+            spread = _normal(float(draws.mean()), float(draws.std(ddof=1)))
             word = f"input.effect.{effect.estimand.unit}"
             yield measured(f"effect_{effect.name}_{place}", word, unit, spread, effect, group)
         layer = effect.bias_layer
-        evidence = Spread.normal(layer.mean, layer.sd)
+        evidence = _normal(layer.mean, layer.sd)
+        if effect.grade is Grade.E and layer.mean >= 0:
+            evidence = evidence.within(0.0, float("inf"))
         yield measured(f"evidence_{effect.name}", f"input.evidence.{effect.grade}", "factor", evidence, effect)
         seen = float(effect.estimand.horizon if effect.estimand.includes_exit else 0)
         yield measured(f"seen_{effect.name}", "input.seen", "months", Spread.fixed(seen), effect)
+
+
+def _normal(mean: float, sd: float) -> Spread:
+    return Spread.normal(mean, sd) if sd > 0 else Spread.fixed(mean)
 
 
 def measured(name: str, word: str, unit: str, spread: Spread, effect: Effect, group: str = "") -> Input:

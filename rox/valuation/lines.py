@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rox.core.assumption import Assumption
-from rox.core.case import Case, Cost
+from rox.core.case import Case, Cost, range_of
 from rox.core.case_parts import SECOND_MOST
 from rox.core.declared import Wording
 from rox.core.effect import Effect
+from rox.core.errors import CaseError
 from rox.core.formula import names
 from rox.core.ledger import NO_WORDS, Input, Ledger, Line
 from rox.core.spread import Spread
@@ -68,13 +70,30 @@ def ledger_of(effects: Sequence[Effect], case: Case, explainers: Sequence[Effect
         *_worths(effects, case),
         *split.totals,
     )
+    schedules = _schedules(case)
+    _require_names([*(each.name for each in inputs), *schedules, *(line.name for line in lines)], case)
     used = {name for line in lines for name in names(line.formula)}
     return Ledger(
         horizon=case.months,
         inputs=tuple(each for each in inputs if each.name in used),
-        schedules=_schedules(case),
+        schedules=schedules,
         lines=lines,
     )
+
+
+def _require_names(given: Sequence[str], case: Case) -> None:
+    """Refuse keys of a case that make two lines of one name."""
+    twice = sorted(name for name, count in Counter(given).items() if count > 1)
+    if twice:
+        keys = [f"{table}.{key}" for table in ("costs", "benefits") for key in getattr(case, table)]
+        raise CaseError(
+            f"Case {case.name} has names that its calculation needs for something else.",
+            [
+                f"{', '.join(each for each in keys if name.endswith(each.partition('.')[2])) or name}: makes a second "
+                f"line {name!r}; give it another key"
+                for name in twice
+            ],
+        )
 
 
 def _schedules(case: Case) -> dict[str, tuple[float, ...]]:
@@ -100,13 +119,17 @@ def _constants(case: Case) -> Iterator[Input]:
 def _assumed(
     name: str, word: str, unit: str, assumption: Assumption, place: str, group: str = "", text: Wording = NO_WORDS
 ) -> Input:
+    least, most, needed = range_of(place)
+    spread = assumption.spread
+    if spread.is_uncertain and not least <= spread.likely <= most:
+        raise CaseError("A case cannot be priced.", [f"{place}: {spread.likely:g} is not {needed}"])
     return Input(
         name=name,
         word=word,
         group=group,
         text=text,
         unit=unit,
-        spread=assumption.spread,
+        spread=spread.within(least, most),
         kind="assumption",
         owner=assumption.owner,
         source=assumption.source,
@@ -259,10 +282,10 @@ def _totals(case: Case) -> Iterator[Line]:
         ("npv", "money", "SUM(present)"),
         ("present_benefit", "money", present("benefit")),
         ("present_cost", "money", present("cost")),
-        ("roi", "share", "present_benefit / present_cost - 1"),
-        ("beats_hurdle", "ratio", "IF(roi > hurdle, 1, 0)"),
+        ("roi", "share", "IF(present_cost > 0, present_benefit / present_cost - 1, NONE)"),
+        ("beats_hurdle", "ratio", "IF(KNOWN(roi), IF(roi > hurdle, 1, 0), NONE)"),
         ("turns", "ratio", "SUM(turn)"),
-        ("irr_first", "share", "IF(turns == 1, IRR(net), NONE)"),
+        ("irr_first", "share", "IF(turns == 1 and LAST(sign) > 0, IRR(net), NONE)"),
         ("irr_month", "share", _newton("irr_first", at)),
         ("irr", "share_per_year", "IF(KNOWN(irr_month), (1 + irr_month) ** year - 1, NONE)"),
         *_modified_rate("discount" if case.finance.reinvest is None else "reinvest"),

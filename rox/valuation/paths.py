@@ -23,7 +23,7 @@ from rox.core.ledger import Input, Line
 from rox.core.spread import Spread
 from rox.core.units import Dose, Unit
 from rox.valuation.estimated import effect_line, estimates, extra_money, measured, named_inputs
-from rox.valuation.fit import is_claim
+from rox.valuation.fit import column, is_claim
 from rox.valuation.streams import income_line, margin_of, new_only, present, total_line
 
 TABLE = "components"
@@ -109,7 +109,11 @@ def path_lines(path: Path, case: Case, groups: tuple[str, ...]) -> PathLines:
 
 
 def _staying(path: Path, groups: tuple[str, ...]) -> Iterator[Input]:
-    """The kept part by segment, as a share of the balance, with the error of the effect on staying."""
+    """The kept part by segment: a share of the effect, and beside it the error of the effect on staying.
+
+    The share is that of the two point estimates, between 0 and 1, so that the kept part moves with the effect; where
+    it would lie outside, as it does for an effect near zero, the rest of the kept part stands beside the error.
+    """
     table = None if path.kept is not None else _split_table(path.effect)
     if table is None:
         return
@@ -117,9 +121,13 @@ def _staying(path: Path, groups: tuple[str, ...]) -> Iterator[Input]:
         at = list(table.index).index(group if group in path.effect.groups else path.effect.groups[0])
         part, staying, staying_se = (float(table[name].iloc[at]) for name in ("kept_part", "staying", "staying_se"))
         error = abs(part / staying) * staying_se if staying else 0.0
-        spread = Spread.normal(part, error) if error > 0 else Spread.fixed(part)
-        name = f"keeping_{path.effect.name}_{place}"
-        yield measured(name, "input.keeping", "share", spread, path.effect, group)
+        whole = float(path.effect.draws[:, column(path.effect, group)].mean())
+        share = min(max(part / whole, 0.0), 1.0) if whole else 0.0
+        beside = part - share * whole
+        spread = Spread.normal(beside, error) if error > 0 else Spread.fixed(beside)
+        name = f"{path.effect.name}_{place}"
+        yield measured(f"of_which_{name}", "input.of_which", "share", Spread.fixed(share), path.effect, group)
+        yield measured(f"keeping_{name}", "input.keeping", "share", spread, path.effect, group)
 
 
 def _lines_of(path: Path, case: Case, groups: tuple[str, ...], place: int) -> Iterator[Line]:
@@ -128,7 +136,8 @@ def _lines_of(path: Path, case: Case, groups: tuple[str, ...], place: int) -> It
     name = f"{effect.name}_{place}"
     if path.kept is None:
         per_point = "" if effect.estimand.dose is Dose.INITIATIVE else " * lift"
-        kept = f"{named['people']} * {named['balance']} * keeping_{name} * evidence_{effect.name}{per_point} * shape"
+        part = f"(of_which_{name} * effect_{name} + keeping_{name})"
+        kept = f"{named['people']} * {named['balance']} * {part} * evidence_{effect.name}{per_point} * shape"
         yield effect_line(f"retained_{name}", "line.retained", "money", f"{kept} * stay_{name}")
     else:
         yield from _explaining(path.kept, named, place)

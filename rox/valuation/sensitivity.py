@@ -16,6 +16,9 @@ from rox.core.words import LANGUAGES
 
 TENTH = 0.10
 STEP = 0.01
+TINY = 1e-9
+AROUND = 0.02
+"""Share of the draws around a quantile of several members together that stands for it."""
 REACH = 10.0
 
 
@@ -55,17 +58,17 @@ def tornado(ledger: Ledger, effects: Sequence[Effect], draws: Mapping[str, Array
         One row per factor, largest swing first: ``name``, ``en``, ``zh``, ``unit``, ``value``, ``low``, ``high``,
         ``npv_low``, ``npv_high``, ``swing``, ``sensitivity`` (% change of NPV per % change of the factor) and
         ``break_even`` (its value where NPV is zero; NaN if none up to ten times its value). An effect's values are
-        customer-weighted means over its segments.
+        means over its segments, each weighing what a unit of effect in it brings to NPV; its ends are joint draws, the
+        segments of one draw together.
     """
     to_npv = ledger.leading_to("npv")
-    rows = [_row(factor, to_npv, effects, draws) for factor in factors(to_npv, effects)]
+    rows = [_row(factor, to_npv, draws) for factor in factors(to_npv, effects)]
     table = pd.DataFrame(rows)
     return table.sort_values("swing", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _row(factor: Factor, ledger: Ledger, effects: Sequence[Effect], draws: Mapping[str, Array]) -> dict[str, object]:
+def _row(factor: Factor, ledger: Ledger, draws: Mapping[str, Array]) -> dict[str, object]:
     point = ledger.point
-    weights = _weights(factor, effects)
 
     def npv(values: Mapping[str, float | Array]) -> Array:
         return ledger.totals({**point, **values})["npv"]
@@ -73,9 +76,8 @@ def _row(factor: Factor, ledger: Ledger, effects: Sequence[Effect], draws: Mappi
     def scaled(by: Array) -> Array:
         return npv({each.name: each.value * by for each in factor.members})
 
-    ends = {
-        q: {each.name: float(np.quantile(draws[each.name], q)) for each in factor.members} for q in (TENTH, 1 - TENTH)
-    }
+    weights = _weights(factor, point, npv)
+    ends = {q: _end(factor, weights, draws, q) for q in (TENTH, 1 - TENTH)}
     base, low, high = (float(npv(values)[0]) for values in ({}, ends[TENTH], ends[1 - TENTH]))
     value = float(sum(w * each.value for w, each in zip(weights, factor.members, strict=True)))
     turn = _turning_point(scaled) if value != 0 else float("nan")
@@ -85,8 +87,8 @@ def _row(factor: Factor, ledger: Ledger, effects: Sequence[Effect], draws: Mappi
         "zh": factor.zh,
         "unit": factor.unit,
         "value": value,
-        "low": float(np.dot(weights, list(ends[TENTH].values()))),
-        "high": float(np.dot(weights, list(ends[1 - TENTH].values()))),
+        "low": float(weights @ np.array(list(ends[TENTH].values()))),
+        "high": float(weights @ np.array(list(ends[1 - TENTH].values()))),
         "npv_low": low,
         "npv_high": high,
         "swing": abs(high - low),
@@ -95,17 +97,29 @@ def _row(factor: Factor, ledger: Ledger, effects: Sequence[Effect], draws: Mappi
     }
 
 
-def _weights(factor: Factor, effects: Sequence[Effect]) -> list[float]:
+def _weights(factor: Factor, point: Mapping[str, float], npv: Callable[[Mapping[str, float | Array]], Array]) -> Array:
+    """Return what a unit of each member brings to NPV, in shares of all, (member,); equal where none brings any."""
     if len(factor.members) == 1:
-        return [1.0]
-    effect = next(each for each in effects if f"effect_{each.name}" == factor.name)
-    shares = np.array(
-        [
-            effect.shares[effect.groups.index(each.group)] if each.group in effect.groups else 1.0
-            for each in factor.members
-        ]
-    )
-    return list(shares / shares.sum())
+        return np.ones(1)
+    base = float(npv({})[0])
+    widths = [max(abs(each.value), each.spread.high - each.spread.low, TINY) * STEP for each in factor.members]
+    moved = [
+        float(npv({each.name: point[each.name] + width})[0]) for each, width in zip(factor.members, widths, strict=True)
+    ]
+    brought = np.abs((np.array(moved) - base) / np.array(widths))
+    return np.asarray(brought / brought.sum()) if brought.sum() > 0 else np.full(len(brought), 1 / len(brought))
+
+
+def _end(factor: Factor, weights: Array, draws: Mapping[str, Array], level: float) -> dict[str, float]:
+    """Return where the members stand when the factor is at a quantile: the mean of the joint draws around it."""
+    if len(factor.members) == 1:
+        return {each.name: float(np.quantile(draws[each.name], level)) for each in factor.members}
+    several = np.stack(np.broadcast_arrays(*(draws[each.name] for each in factor.members)))
+    order = np.argsort(weights @ several, kind="stable")
+    size = max(round(AROUND * len(order)), 1)
+    start = int(np.clip(round(level * len(order) - size / 2), 0, len(order) - size))
+    near = several[:, order[start : start + size]].mean(axis=1)
+    return {each.name: float(value) for each, value in zip(factor.members, near, strict=True)}
 
 
 def _within(value: float, unit: str) -> float:

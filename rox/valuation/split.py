@@ -14,6 +14,7 @@ from rox.core.effect import Effect
 from rox.core.formula import Array
 from rox.core.ledger import Ledger
 from rox.valuation.fit import is_claim
+from rox.valuation.money_grade import money_grade
 from rox.valuation.paths import BOTH, Path
 from rox.valuation.streams import DECLARED
 
@@ -58,10 +59,10 @@ def channels(effects: Sequence[Effect], case: Case, path: Path | None, point: To
 def by_grade(effects: Sequence[Effect], case: Case, point: Totals, draws: Totals) -> pd.DataFrame:
     """Tabulate the present benefit after tax by grade of evidence; see :class:`rox.core.returns.Return`."""
     parts: dict[str, list[str]] = {}
-    for effect in sorted(effects, key=lambda each: each.grade):
-        parts.setdefault(str(effect.grade), []).append(f"worth_effect_{effect.name}")
-    stated = [f"worth_benefit_{key}" for key in case.benefits]
-    if stated := stated + [f"worth_{key}" for key in DECLARED.values() if f"worth_{key}" in draws]:
+    grades = {effect.name: money_grade(effect, case) for effect in effects}
+    for effect in sorted(effects, key=lambda each: grades[each.name]):
+        parts.setdefault(str(grades[effect.name]), []).append(f"worth_effect_{effect.name}")
+    if stated := stated_worths(case, draws):
         parts[STATED] = stated
     rows = {
         grade: _summed(
@@ -71,10 +72,17 @@ def by_grade(effects: Sequence[Effect], case: Case, point: Totals, draws: Totals
         for grade, names in parts.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("grade")
-    whole = float(table["mean"].where(table["counted"], 0.0).sum())
-    share = table["mean"] / whole if whole > 0 else table["mean"] * np.nan
+    amount = table["mean"].abs()
+    whole = float(amount.where(table["counted"], 0.0).sum())
+    share = amount / whole if whole > 0 else amount * np.nan
     table.insert(5, "share", share.where(table["counted"], 0.0))
     return table
+
+
+def stated_worths(case: Case, totals: Totals) -> list[str]:
+    """Return the totals of what owners state and no model measured."""
+    named = [f"worth_benefit_{key}" for key in case.benefits]
+    return named + [f"worth_{key}" for key in DECLARED.values() if f"worth_{key}" in totals]
 
 
 def _summed(point: Array, draws: Array) -> dict[str, float]:
@@ -151,13 +159,15 @@ def _grade_check(table: pd.DataFrame) -> Check:
     """Say on which evidence the benefit rests (ROX-V09)."""
     measured = [grade for grade in table.index if grade not in (STATED, str(Grade.E))]
     weak = [grade for grade in measured if not Grade(grade).is_causal]
-    stated = float(table["share"].get(STATED, 0.0))
-    causal = float(table["share"].reindex([grade for grade in measured if grade not in weak]).sum())
+    share = table["share"].fillna(0.0)
+    stated = float(share.get(STATED, 0.0))
+    causal = float(share.reindex([grade for grade in measured if grade not in weak]).sum())
     values: dict[str, str | int | float] = {
-        "weak": 100 * float(table["share"].reindex(weak).sum()),
+        "weak": 100 * float(share.reindex(weak).sum()),
         "causal": 100 * causal,
         "stated": 100 * stated,
     }
     grades = {"grades": "/".join(weak) or "C/D"}
-    settled = not weak and stated < MUCH and bool(table["share"].notna().all())
+    counts = bool((table["counted"] & (table["mean"] != 0)).any())
+    settled = counts and not weak and stated < MUCH and bool((table["mean"].where(table["counted"], 0.0) >= 0).all())
     return Check(code="ROX-V09", verdict=Verdict.PASS if settled else Verdict.NOTE, values={**values, **grades})

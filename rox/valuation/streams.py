@@ -82,9 +82,11 @@ def declared_lines(case: Case, customers: Sequence[tuple[str, str]]) -> Iterator
             section="section.effect",
             formula=f"here * {more} * referral_conversion",
         )
-        value = "((1 - referral_displacement) * referral_value - referral_reward)"
-        chain = "" if case.referral.second is None else " / (1 - MIN(referral_second, second_most))"
-        yield income_line("earned_referral", "line.earned_referral", new_only(f"brought * {value}{chain}", case))
+        worth = "((1 - referral_displacement) * referral_value - referral_reward)"
+        if case.referral.second is not None:
+            chain = "(referral_value - referral_reward) / (1 - MIN(referral_second, second_most))"
+            worth = f"((1 - referral_displacement) * {chain} - referral_displacement * referral_reward)"
+        yield income_line("earned_referral", "line.earned_referral", new_only(f"brought * {worth}", case))
     if case.contacts is not None:
         fewer = "here * contacts_rate / year * -contacts_change * shape"
         yield Line(name="fewer", word="line.fewer", unit="customers", section="section.effect", formula=fewer)

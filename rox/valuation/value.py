@@ -11,6 +11,7 @@ from rox.core.case import Case
 from rox.core.check import BIAS_LAYERS, BiasLayer, Check, Grade, Verdict
 from rox.core.declared import Wording
 from rox.core.effect import Effect
+from rox.core.errors import CaseError
 from rox.core.formula import Array
 from rox.core.ledger import NO_WORDS, Ledger, label
 from rox.core.returns import Return
@@ -21,9 +22,10 @@ from rox.valuation.findings import Setting
 from rox.valuation.fit import column, is_claim, require_fit, segments, told_apart_by_use
 from rox.valuation.information import knowing
 from rox.valuation.lines import ledger_of, told_apart
+from rox.valuation.money_grade import link_checks, money_grade
 from rox.valuation.paths import path_of
 from rox.valuation.sensitivity import tornado
-from rox.valuation.split import by_grade, channels, split_checks
+from rox.valuation.split import STATED, by_grade, channels, split_checks, stated_worths
 from rox.valuation.streams import DECLARED
 
 BLOCK = 5_000
@@ -74,7 +76,10 @@ def value(
     drawn = joint_draws(ledger, given, groups, draws, seed, case.correlation)
     point = {line.name: found[0] for line, found in ledger.run(ledger.point)}
     totals, fan = _simulate(ledger, drawn, draws)
-    grade = max([effect.grade for effect in priced if not is_claim(effect)], default=Grade.E)
+    grades = {effect.name: money_grade(effect, case) for effect in priced}
+    grade = max([grades[effect.name] for effect in priced if not is_claim(effect)], default=Grade.E)
+    evidence = by_grade(priced, case, point, totals)
+    share = float(np.nan_to_num(evidence["share"].get(STATED, 0.0)))
     setting = Setting(case=case, effects=priced, groups=groups, ledger=ledger, drawn=drawn, seed=seed)
     known = knowing(setting, totals["npv"])
     return Return(
@@ -86,22 +91,47 @@ def value(
         fan=fan,
         by_group=_by_group(priced, groups, point),
         channels=channels(priced, case, path, point, totals),
-        by_grade=by_grade(priced, case, point, totals),
+        by_grade=evidence,
         tornado=tornado(ledger, priced, drawn),
         bridge=_bridge(case, priced, point),
         checks=(
             *_checks(totals, point),
             *_weighing(priced, case, groups),
+            *link_checks(priced, case),
             *split_checks(priced, case, ledger, path, point, totals),
             *(known.checks if known else ()),
         ),
         grade=grade,
-        decision=decide(totals, grade, case.finance.hurdle.spread.likely, case.policy),
+        decision=decide(
+            totals,
+            grade,
+            case.finance.hurdle.spread.likely,
+            case.policy,
+            stated=stated_worths(case, totals),
+            share=share,
+        ),
         seed=seed,
         drawn=drawn,
         knowing=known,
-        layers=layers,
+        layers=_layers_used(priced, layers),
+        money_grades=grades,
     )
+
+
+def _layers_used(effects: Sequence[Effect], layers: Mapping[Grade, BiasLayer]) -> Mapping[Grade, BiasLayer]:
+    """Return the discounts by grade that the effects were really priced with.
+
+    Raises:
+        CaseError: Effects of one grade carry different ones, so that no table by grade would be true.
+    """
+    used: dict[Grade, BiasLayer] = {}
+    for effect in effects:
+        if used.setdefault(effect.grade, effect.bias_layer) != effect.bias_layer:
+            raise CaseError(
+                f"Effects of grade {effect.grade} carry different evidence discounts.",
+                [f"{effect.name}: give the discounts of all as `layers` instead"],
+            )
+    return layers if all(layers[grade] == layer for grade, layer in used.items()) else {**layers, **used}
 
 
 def _simulate(ledger: Ledger, drawn: Mapping[str, Array], size: int) -> tuple[dict[str, Array], pd.DataFrame]:

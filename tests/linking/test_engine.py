@@ -14,6 +14,7 @@ import pytest
 from rox.core.errors import DataError
 from rox.linking.engine import connect, literal, quoted
 from rox.linking.expressions import how_many, indicator, month_of, ratio, real, rounded, total
+from rox.linking.statements import definition
 
 
 def test_types_come_out_exact() -> None:
@@ -49,6 +50,25 @@ def test_a_stage_is_computed_once() -> None:
     first = engine.stage(engine.relation("SELECT random() AS r"), "draw")
     again = engine.stage(engine.relation("SELECT random() AS r"), "draw")
     assert engine.fetch(first)["r"].iloc[0] == engine.fetch(again)["r"].iloc[0]
+
+
+@pytest.mark.parametrize("one", [1, 1.0, True])
+def test_statements_are_word_for_word_those_of_ibis(tmp_path: Path, one: object) -> None:
+    """Also when the same was asked of another file before."""
+    for name in ("first", "second"):
+        engine = connect()
+        path = tmp_path / f"{name}.parquet"
+        pd.DataFrame({"a": [1, 2], "b": [name, "x"]}).to_parquet(path)
+        rows = engine.relation(f"SELECT *, row_number() OVER () AS place FROM read_parquet({literal(str(path))})")
+        kept = engine.stage(rows, "kept")
+        held = ibis.memtable(pd.DataFrame({"a": [2], "c": [name]}))
+        counted = rows.mutate(one=ibis.literal(one)).group_by("one").aggregate(n=ibis._.count())
+        for asked in (rows, kept, counted, rows.join(kept, "a").filter(rows.a > 1), kept.join(held, "a")):
+            assert engine.sql(asked) == engine.reader.backend.compile(asked)
+        assert engine.fetch(counted)["n"].tolist() == [2]
+        assert engine.fetch(kept.join(held, "a"))["c"].tolist() == [name]
+        plain = ibis.table({"a": "int64"}, name="panel").mutate(one=ibis.literal(one))
+        assert definition(plain) == ibis.to_sql(plain, dialect="duckdb")
 
 
 def test_a_failure_shows_no_data() -> None:

@@ -48,18 +48,18 @@ def surveys(answers: int, replications: int, rng: np.random.Generator) -> tuple[
     return pd.concat(frames, ignore_index=True), people.drop(columns="survey")
 
 
-@pytest.mark.parametrize(("answers", "replications"), [(60, 240), (400, 400)])
+@pytest.mark.parametrize(("answers", "replications"), [(60, 160), (400, 240)])
 def test_intervals_cover_at_their_level(few: Callable[..., Any], answers: int, replications: int) -> None:
-    """Between 85.5 and 94.5 surveys in 100 hold the truth: chance alone goes no further at these numbers."""
+    """Between 85 and 95 surveys in 100 hold the truth: chance alone goes no further at these numbers."""
     given, people = surveys(answers, replications, np.random.default_rng(8))
     tables = few(answers=given, customers=people)
     held = nps(few(answers=given[given["date"] < "2025-04"], customers=people), "nps", ["survey"])
-    assert 0.855 <= ((held["low"] <= TRUTH) & (held["high"] >= TRUTH)).mean() <= 0.945
+    assert 0.85 <= ((held["low"] <= TRUTH) & (held["high"] >= TRUTH)).mean() <= 0.95
     moved = change(tables, "nps", "2025Q1", "2025Q2", by=["survey"])
-    assert 0.855 <= ((moved["low"] <= 0) & (moved["high"] >= 0)).mean() <= 0.945
+    assert 0.85 <= ((moved["low"] <= 0) & (moved["high"] >= 0)).mean() <= 0.95
 
 
 def test_ignoring_weights_would_not_cover(few: Callable[..., Any]) -> None:
-    given, people = surveys(1200, 60, np.random.default_rng(9))
+    given, people = surveys(600, 40, np.random.default_rng(9))
     held = nps(few(answers=given[given["date"] < "2025-04"], customers=people), "nps", ["survey"], weighted=False)
     assert ((held["low"] <= TRUTH) & (held["high"] >= TRUTH)).mean() < 0.5

@@ -76,9 +76,7 @@ def falsified(name: str) -> Effect:
     noise = 100 + np.random.default_rng(8).standard_normal(len(frame))
     salary = frame.assign(outcome=frame["outcome"] * 0.1 if name == "confounded" else noise)
     control = linked_from(salary, outcome="salary")
-    return falsify(
-        ScoreGap(draws=400), linked_from(frame), negative_controls=[control], specifications=False, tilts=()
-    )
+    return falsify(ScoreGap(draws=400), linked_from(frame), negative_controls=[control], specifications=False, tilts=())
 
 
 @cache

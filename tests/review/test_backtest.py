@@ -38,9 +38,11 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Forecast:
 
 
 def copies(forecast: Forecast, folder: Path, n: int) -> tuple[Forecast, ...]:
-    """Freeze the same forecast under several records."""
+    """Freeze the same forecast under several records, as if each were made from data of its own."""
     for place in range(n):
-        replace(forecast, record=f"r{place}", number=0, previous="", seal="").freeze_into(folder)
+        promises = tuple(replace(each, fingerprint=f"f{place}") for each in forecast.promises)
+        made = replace(forecast, record=f"r{place}", promises=promises, number=0, previous="", seal="")
+        made.freeze_into(folder)
     return read_forecasts(folder)
 
 
@@ -213,13 +215,13 @@ def test_segments_and_earlier_months_do_not_count_twice(frozen: Forecast) -> Non
         [
             measured(0.02),
             measured(0.03, segment="gold"),
-            measured(0.025, month=6),
-            measured(2e5, 1e5, what="extra_money", month=12),
+            measured(0.025, month=12),
+            measured(2e5, 1e5, what="extra_money", month=24),
         ],
         [frozen],
     )
     counted = table[table["counts"]]
-    assert list(counted["month"]) == [11]
+    assert list(counted["month"]) == [12]
     assert list(counted["segment"]) == ["all"]
 
 
@@ -233,8 +235,8 @@ def test_what_shares_its_data_with_the_forecast_is_shown_and_does_not_count(froz
 
 def test_the_last_time_is_what_was_measured_before_the_freezing(frozen: Forecast, tmp_path: Path) -> None:
     two = copies(frozen, tmp_path, 2)
-    later = replace(two[1], frozen=dt.date(2027, 6, 1))
-    both = [measured(0.02, 0.01), measured(0.03, 0.01, forecast="0002_small", date="2028-01-01")]
+    later = replace(two[1], start=dt.date(2027, 6, 1), frozen=dt.date(2027, 6, 1))
+    both = [measured(0.02, 0.01), measured(0.03, 0.01, forecast="0002_small", date="2028-05-01")]
     table = scores(both, [two[0], later]).set_index("forecast")
     assert np.isnan(table.loc["0001_small", "crps_last"])
     assert table.loc["0002_small", "crps_last"] == pytest.approx(crps([0.02], 0.03, 0.01))
@@ -467,7 +469,9 @@ def test_shown_steps_add_up_to_the_cent(frozen: Forecast, tmp_path: Path) -> Non
 
 def test_from_record_to_page_by_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def options(**given: object) -> argparse.Namespace:
-        return argparse.Namespace(**{"json": False, "quiet": True, "language": "en", "study": None, **given})
+        return argparse.Namespace(
+            **{"json": False, "quiet": True, "language": "en", "study": None, "on": None, **given}
+        )
 
     record = recorded(tmp_path / "run")
     done = freeze_command.run(options(record=record, into=tmp_path / "f", team="t", owner="o", on=DAY, due=[3, 12, 60]))

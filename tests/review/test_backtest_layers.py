@@ -45,6 +45,32 @@ def test_noise_of_estimates_does_not_pass_for_bias() -> None:
     assert abs(found.mean - 0.9) < abs(flat - 0.9)
 
 
+def noisy(n: int, mean: float, noise: float, grade: str, seed: int) -> pd.DataFrame:
+    """Make initiatives up whose estimates are as wide as ``noise`` times the effects they are of."""
+    rng = np.random.default_rng(seed)
+    effect = rng.normal(0, 0.02, n)
+    return pd.DataFrame(
+        {
+            "grade": grade,
+            "estimate": effect + rng.normal(0, 0.02 * noise, n),
+            "estimate_se": 0.02 * noise,
+            "actual": mean * effect + rng.normal(0, 0.002, n),
+            "se": 0.002,
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_precise_estimates_of_one_grade_do_not_speak_for_another(seed: int) -> None:
+    shipped = {grade: BIAS_LAYERS[Grade.B] for grade in Grade}
+    mine = noisy(40, 0.84, 1.0, "D", seed)
+    alone = learn_layers(mine, shipped=shipped)[Grade.D].found.mean
+    both = pd.concat([mine, noisy(20, 0.84, 0.02, "A", seed + 10)])
+    beside = learn_layers(both, shipped=shipped)[Grade.D].found.mean
+    assert beside == pytest.approx(alone, abs=0.08)
+    assert beside > 0.6
+
+
 def test_three_pairs_stay_near_what_was_shipped() -> None:
     shipped = BIAS_LAYERS[Grade.B]
     for seed in range(5):

@@ -62,7 +62,7 @@ def test_referrals_are_what_a_person_would_compute() -> None:
     }  # fmt: skip
     case = case_of(referral={"per": "initiative", **{name: said(value=each) for name, each in parts.items()}})
     opened = HERE * 0.2 / 12 * (np.exp(0.1 * SHAPE) - 1) * 0.3
-    wanted = (opened * (0.6 * 500 - 50) / 0.8 * FACTOR).sum()
+    wanted = (opened * (0.6 * (500 - 50) / 0.8 - 0.4 * 50) * FACTOR).sum()
     lines = point(case, effect_of(0.0))
     assert lines["worth_referral"][0] == pytest.approx(wanted, rel=1e-12)
     assert lines["brought"].sum() == pytest.approx(opened.sum(), rel=1e-12)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rox.core.assumption import Assumption
 from rox.core.case import Case
 from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.errors import CaseError, UnitError
@@ -310,3 +311,27 @@ def test_the_effect_weighed_by_money_stands_beside_that_by_customers() -> None:
     assert found.values["money"] == pytest.approx(100 * (0.04 + 2 * 0.10) / 3, abs=0.1)
     assert weighed(0.0, 0.10).verdict is Verdict.NOTE
     assert weighed(0.10, -0.10).verdict is Verdict.NOTE
+
+
+def test_an_effect_of_several_segments_moves_as_its_joint_draws_do(case: Case) -> None:
+    rng = np.random.default_rng(1)
+    effect = effect_of(0.04)
+    apart = replace(effect, draws=0.04 + 0.02 * rng.standard_normal((4000, 2)))
+    together = replace(effect, draws=0.04 + 0.02 * np.repeat(rng.standard_normal((4000, 1)), 2, axis=1))
+    for one, ratio in ((apart, np.sqrt(0.5**2 + 0.5**2)), (together, 1.0)):
+        money = value(one, case.model_copy(update={"balance": equal_money()}), draws=8000, rng=1)
+        row = money.tornado.set_index("name").loc["effect_uplift"]
+        # both segments hold the same money, so the factor's standard deviation is ratio · 0.02
+        assert row["high"] - row["low"] == pytest.approx(2 * 1.2816 * 0.02 * ratio, rel=0.08)
+        inside = np.quantile(money.draws["npv"], [0.05, 0.95])
+        assert row["swing"] < inside[1] - inside[0]
+    # a segment ten times as rich weighs ten times as much in the value shown
+    money = value(apart, case, draws=500, rng=1)
+    shown = money.tornado.set_index("name").at["effect_uplift", "value"]
+    means = apart.draws.mean(0)
+    held = np.array([1000 * 10_000, 100 * 200_000])
+    assert shown == pytest.approx(float(means @ held / held.sum()), rel=1e-6)
+
+
+def equal_money() -> dict[str, Assumption]:
+    return {"a": Assumption(**said(value=10_000)), "b": Assumption(**said(value=100_000))}

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rox.core.check import Check
+from rox.core.effect import Effect
 from rox.core.returns import Return
 from rox.core.words import Language
 from rox.reporting import figures, sentences
 from rox.reporting.blocks import Badge, Cell, Column, Figure, Part, Points, Table, Text, Tile, Tiles
-from rox.reporting.numbers import count, form, probability, step_of
+from rox.reporting.numbers import MISSING, count, form, probability, step_of
 from rox.reporting.request import Request
 from rox.reporting.svg import inline_svg
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
+OF_A_LINK = ("ROX-V12", "ROX-V13")
+"""Checks of what a case asks of one effect."""
 
 
 def answer(request: Request) -> Part:
@@ -28,8 +35,8 @@ def answer(request: Request) -> Part:
     reasons = [
         reason
         for effect in money.effects
-        for reason in sentences.grade_reasons(effect.checks, effect.grade, language)
-        if effect.grade == money.grade
+        for reason in sentences.grade_reasons(_lowering(effect, money), money.grade, language)
+        if money.money_grades.get(effect.name, effect.grade) == money.grade
     ]
     return Part(
         key="answer",
@@ -45,10 +52,18 @@ def answer(request: Request) -> Part:
     )
 
 
+def _lowering(effect: Effect, money: Return) -> tuple[Check, ...]:
+    """Return the checks of an effect, and those of the case that say what it does to the effect's grade."""
+    return (
+        *effect.checks,
+        *(check for check in money.checks if check.code in OF_A_LINK and check.values["effect"] == effect.name),
+    )
+
+
 def tiles(money: Return, language: Language) -> Tiles:
     """Set the headline numbers side by side."""
     decision, shape = money.decision, sentences.npv_form(money, language)
-    low, high = np.quantile(money.draws["roi"], [0.05, 0.95])
+    low, high = _range(money.draws["roi"])
     share = form("share", language, like=(low, high), step=step_of(low, high))
     back, remark = sentences.payback(money, language)
     say = Request(money=money, language=language).say
@@ -69,10 +84,21 @@ def tiles(money: Return, language: Language) -> Tiles:
                 value=probability(decision.p_positive, language, apart_from=decision.enough),
                 detail=say("tile.odds.detail", enough=probability(decision.enough, language)),
             ),
-            Tile(name=say("tile.roi"), value=share(decision.roi), detail=sentences.returns(money, language)),
+            Tile(
+                name=say("tile.roi"),
+                value=share(decision.roi) if not math.isnan(decision.roi) else MISSING,
+                detail=sentences.returns(money, language),
+            ),
             Tile(name=say("tile.payback"), value=back, detail=remark),
         )
     )
+
+
+def _range(draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the range that holds nine draws in ten of those that have a value; 0 and 1 if none has."""
+    found = draws[~np.isnan(draws)]
+    low, high = np.quantile(found, [0.05, 0.95]) if len(found) else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def _distribution(request: Request) -> Figure:
@@ -100,6 +126,9 @@ def _distribution(request: Request) -> Figure:
 
 def _rule(request: Request) -> Table:
     met = {True: Cell(f"✓ {request.say('word.met')}", "good"), False: Cell(f"✕ {request.say('word.not_met')}", "bad")}
+    notes = [request.say("criterion.note")]
+    if request.money.decision.stated:
+        notes.append(request.say("criterion.stated.note"))
     return Table(
         caption=request.say("criterion.caption"),
         columns=(
@@ -112,5 +141,5 @@ def _rule(request: Request) -> Table:
             (name, asked, found, met[is_met])
             for name, asked, found, is_met in sentences.criteria(request.money, request.language)
         ),
-        note=request.say("criterion.note"),
+        note=" ".join(notes),
     )

@@ -1,0 +1,355 @@
+"""Alerts as tickets: a group's value that is out of bounds, or moved, with its owner, its due date and its reason.
+
+Groups only: no customer is named, a group of fewer than ``min_cell`` customers is never told, and of single low
+answers only their number per group is. Every alert is written once. A file of alerts is itself a table of tickets, so
+that :func:`rox.metrics.tickets.follow_up` measures how fast they are taken up; see :func:`as_tickets`.
+"""
+
+from __future__ import annotations
+
+import calendar
+import csv
+import datetime as dt
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from rox.core.errors import DataError
+from rox.core.files import write_text
+from rox.core.study import Study
+from rox.core.units import Unit
+from rox.core.words import LANGUAGES, Language, say
+from rox.metrics.alert_rules import LOW, Rule, is_low
+from rox.metrics.answers import INTERVALS, measures, require_direction, scored
+from rox.metrics.cells import moments
+from rox.metrics.estimates import ratio, with_t
+from rox.metrics.responses import answered_invitations
+from rox.metrics.source import MONTHS_OF, Rows, Tables, rows_of, scale_of, time_label
+from rox.numerics.monitoring import process_variance
+
+COLUMNS = (
+    "alert", "date", "rule", "metric", "question", "group", "window", "value", "low", "high", "level", "n", "threshold",
+    "owner", "due", "contacted", "watched", "expected_false", "reason_en", "reason_zh",
+)  # fmt: skip
+"""Columns of the table; ``contacted`` is empty until the owner has taken it up, then filled in there."""
+LEVEL = 0.90
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+"""What spreadsheets take for the start of a formula, in both widths; and the apostrophe that says it is not."""
+LEARNT = 8
+"""Earlier changes that it takes to learn how much a group moves by itself; with fewer, only sampling counts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alerts:
+    """What was found on a day.
+
+    Attributes:
+        on: The day.
+        table: One row per alert, the columns of ``COLUMNS``; numbers as floats, dates as ``datetime.date``.
+        watched: One row per rule: ``rule``, ``window``, ``watched`` (groups with enough answers), ``skipped`` (too few
+            answers), ``alerts``, ``expected_false`` (false alarms to expect if nothing is out of bounds, at most).
+    """
+
+    on: dt.date
+    table: pd.DataFrame
+    watched: pd.DataFrame
+
+
+def alerts(tables: Tables, rules: Mapping[str, Rule], *, on: dt.date | None = None) -> Alerts:
+    """Hold the last finished window of every rule against its bounds.
+
+    A threshold fires when the value is beyond it with probability ``sure`` (normal, one-sided). A change fires when it
+    is at least as large as asked, and larger than what the sampling of both windows and the movement of such groups by
+    themselves, learnt from earlier windows, explain at that level. If every group stood exactly at its threshold, or no
+    group had changed, ``expected_false`` of them would fire.
+
+    Args:
+        tables: Loaded tables.
+        rules: What :func:`rox.metrics.alert_rules.read_rules` returned.
+        on: The day; by default that of the extract. Nothing after it is looked at.
+
+    Raises:
+        DataError: No such question or group; answers that cannot be measured.
+    """
+    day = on or tables.study.about.extract
+    found, watched = [], []
+    for name, rule in rules.items():
+        window = _last_window(rule.window, day)
+        values = _values(tables, rule, window, day)
+        judged, skipped = _judged(values, rule, window, tables.study.about.min_cell)
+        fired = judged[judged["fires"]]
+        expected = float(judged["false"].sum())
+        watched.append(
+            {"rule": name, "window": time_label(window, rule.window), "watched": len(judged), "skipped": skipped,
+             "alerts": len(fired), "expected_false": expected}
+        )  # fmt: skip
+        found += [_row(name, rule, each, day, len(judged), expected) for _, each in fired.iterrows()]
+    return Alerts(on=day, table=pd.DataFrame(found, columns=list(COLUMNS)), watched=pd.DataFrame(watched))
+
+
+def write_alerts(found: Alerts, rules: Mapping[str, Rule], path: str | Path) -> pd.DataFrame:
+    """Append alerts to a CSV file, those not in it yet and not in a quiet time; what it holds is left as it is.
+
+    No cell begins with a sign that a spreadsheet takes for a formula: text gets an apostrophe before it, a negative
+    number a space.
+
+    Args:
+        found: What :func:`alerts` returned.
+        rules: The rules it was found by, for their quiet times.
+        path: The file; made with a header if it is not there.
+
+    Returns:
+        The rows written.
+
+    Raises:
+        DataError: The file is not one of alerts.
+    """
+    path = Path(path)
+    before = read_alerts(path) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
+    known = set(before["alert"])
+    fresh = []
+    for _, row in found.table.iterrows():
+        same = before[(before["rule"] == row["rule"]) & (before["group"] == row["group"])]
+        days = [(row["date"] - date).days for date in same["date"]]
+        if row["alert"] in known or any(0 <= each < rules[row["rule"]].quiet_days for each in days):
+            continue
+        fresh.append(row)
+    written = pd.DataFrame(fresh, columns=list(COLUMNS))
+    if path.exists() and not len(written):
+        return written
+    old = path.read_text(encoding="utf-8-sig") if path.exists() else _line(COLUMNS)
+    old = old if old.endswith("\n") else old + "\n"
+    write_text(path, old + "".join(_line([row[column] for column in COLUMNS]) for _, row in written.iterrows()))
+    return written
+
+
+def read_alerts(path: str | Path) -> pd.DataFrame:
+    """Read a file of alerts: dates as ``datetime.date``, numbers as floats, text without the apostrophe before it.
+
+    Raises:
+        DataError: The file is not one of alerts; every fault at once.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
+        raise DataError(f"{path} cannot be read as a table of alerts.", [str(cause)]) from cause
+    faults = [f"column {name!r} is missing" for name in COLUMNS if name not in frame.columns]
+    for name in ("date", "due", "contacted") if not faults else ():
+        dates = pd.to_datetime(frame[name].str.strip(), format="%Y-%m-%d", errors="coerce")
+        needed = frame[name].str.strip() != ""
+        if wrong := int((needed & dates.isna()).sum()):
+            faults.append(f"column {name!r}: {wrong} values are no dates such as 2025-12-31")
+        frame[name] = [None if pd.isna(each) else each.date() for each in dates]
+    if faults:
+        raise DataError(f"{path} is no table of alerts.", faults)
+    numbers = ("value", "low", "high", "level", "n", "threshold", "watched", "expected_false")
+    texts = [column for column in COLUMNS if column not in (*numbers, "date", "due", "contacted")]
+    frame = frame.assign(**{column: frame[column].str.removeprefix("'") for column in texts})
+    return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in numbers})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _AlertTables:
+    study: Study
+    tables: Mapping[str, Any]
+    connection: Any
+
+    def fetch(self, expression: Any, /) -> pd.DataFrame:
+        """Run an expression on the alerts."""
+        frame: pd.DataFrame = self.connection.execute(expression)
+        return frame
+
+
+def as_tickets(path: str | Path, study: Study, *, on: dt.date | None = None) -> Tables:
+    """Read a file of alerts back as a table of tickets, for :func:`rox.metrics.tickets.follow_up` and ``backlog``.
+
+    An alert is opened on its ``date`` and taken up on the day in ``contacted``; it stands for itself, so that cells of
+    one are shown. Group by ``owner``, ``rule`` or ``window``.
+
+    Args:
+        path: The file.
+        study: The study it was written from.
+        on: The day up to which it is known what was taken up; by default that of the extract, or the last in the file.
+
+    Raises:
+        DataError: The file is not one of alerts.
+    """
+    frame = read_alerts(path)
+    days = [day for name in ("date", "contacted") for day in frame[name] if day is not None]
+    end = on or max([study.about.extract, *days])
+    dates = {name: pd.to_datetime(frame[name]) for name in ("date", "contacted")}
+    months = dates["date"].dt.year * 12 + dates["date"].dt.month - 1
+    texts = frame[["owner", "rule", "metric", "question", "group", "window"]].rename(columns={"window": "period"})
+    connection = ibis.duckdb.connect()
+    tickets = texts.assign(key=frame["alert"], customer=frame["alert"], month=months, **dates)
+    people = pd.DataFrame({"customer": frame["alert"], "segment": "all"})
+    made = {
+        "tickets": connection.create_table("tickets", tickets),
+        "customers": connection.create_table("customers", people),
+    }
+    about = study.about.model_copy(update={"extract": end, "min_cell": 1})
+    return _AlertTables(study=study.model_copy(update={"about": about}), tables=made, connection=connection)
+
+
+def _last_window(kind: str, day: dt.date) -> int:
+    """Number the last window that is over at the end of a day."""
+    months = MONTHS_OF[kind]
+    is_last = day.day == calendar.monthrange(day.year, day.month)[1]
+    return (12 * day.year + day.month - 1 + is_last) // months - 1
+
+
+def _values(tables: Tables, rule: Rule, window: int, day: dt.date) -> pd.DataFrame:
+    """Measure a window, for changes all up to it: groups, ``window``, ``value``, ``se``, limits, ``n``, customers."""
+    by = (*rule.group, rule.window)
+    if rule.score is None:
+        rows = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
+        what, unit = rows.table["_answered"], Unit.RATIO
+    else:
+        require_direction(tables, rule.score)
+        rows, scale = scored(tables, rule.score, by, weighted=rule.metric != LOW), scale_of(tables.study, rule.score)
+        if rule.metric == LOW:
+            low = rows.table.value.isin([v for v in range(scale.low, scale.high + 1) if is_low(scale, v)])
+            what, unit = low.ifelse(1, 0), Unit.COUNT
+        else:
+            measure = next(each for each in measures(scale, rows.table.value) if each.metric == rule.metric)
+            what, unit = measure.value, measure.unit
+    key = rows.keys[-1]
+    is_change = rule.kind in ("falls", "rises")
+    table = rows.table.filter(rows.table[key] <= window if is_change else rows.table[key] == window)
+    if "available" in table.columns:
+        table = table.filter(table.available.isnull() | (table.available.cast("date") <= ibis.literal(day)))
+    rows = replace(rows, table=table)
+    found = moments(tables, rows, {rule.metric: what})
+    if found.empty:
+        return pd.DataFrame(columns=[*rule.group, "window", "value", "se", "low", "high", "n", "customers", "_unit"])
+    estimate = ratio(found, rows.by, rule.metric)
+    if unit is Unit.COUNT:
+        estimate = _counts(tables, rows, estimate, what)
+    elif is_change:
+        size = 100 if unit is Unit.NPS_POINT else 1
+        estimate = with_t(estimate.assign(value=size * estimate["value"], se=size * estimate["se"]), LEVEL)
+    else:
+        estimate = INTERVALS[unit](estimate, LEVEL)
+    return estimate.rename(columns={rule.window: "window"}).assign(_unit=str(unit))
+
+
+def _counts(tables: Tables, rows: Rows, base: pd.DataFrame, low: Any) -> pd.DataFrame:
+    """Count low answers with the interval of a Poisson number; ``customers`` are those who gave them."""
+    table = rows.table.mutate(_low=low)
+    kept = table.filter(table["_low"] == 1)
+    people = tables.fetch(kept.group_by(rows.keys).aggregate(unhappy=kept.customer.nunique(), lows=kept.count()))
+    people = people.rename(columns=dict(zip(rows.keys, rows.by, strict=True)))
+    both = base.merge(people, on=list(rows.by), how="left").fillna({"unhappy": 0, "lows": 0})
+    count = both["lows"].to_numpy(dtype=float)
+    tail = (1 - LEVEL) / 2
+    low_end = np.where(count > 0, stats.chi2.ppf(tail, 2 * count) / 2, 0.0)
+    return both.assign(
+        value=count, se=np.sqrt(np.maximum(count, 1.0)), low=low_end, high=stats.chi2.ppf(1 - tail, 2 * count + 2) / 2,
+        customers=np.where(count > 0, both["unhappy"], both["customers"]),
+    )  # fmt: skip
+
+
+def _judged(values: pd.DataFrame, rule: Rule, window: int, min_cell: int) -> tuple[pd.DataFrame, int]:
+    """Say which groups fire in a window, how likely each would without cause; and how many are too small to be told."""
+    now = values[values["window"] == window]
+    if rule.kind in ("falls", "rises"):
+        now = _changes(values, rule, window)
+    small = (now["n"] < rule.least) | (now["customers"] < min_cell) | now["se"].isna()
+    kept = now[~small].copy()
+    z = float(stats.norm.ppf(rule.sure))
+    sign = -1.0 if rule.kind in ("below", "falls") else 1.0
+    if rule.kind in ("falls", "rises"):
+        spread = (kept["se"] ** 2 + kept["process"]) ** 0.5
+        needed = np.maximum(rule.threshold, z * spread)
+        fires = (sign * kept["value"] >= needed) & (kept["value"] != 0)
+        false = stats.norm.sf(needed / spread.where(spread > 0, np.nan))
+    elif rule.metric == LOW:
+        fires = kept["value"] > rule.threshold
+        false = stats.poisson.sf(np.full(len(kept), np.floor(rule.threshold)), max(rule.threshold, 0.0))
+    else:
+        fires = sign * (kept["value"] - rule.threshold) > z * kept["se"]
+        false = np.full(len(kept), 1 - rule.sure)
+    return kept.assign(fires=np.asarray(fires, dtype=bool), false=np.nan_to_num(false)), int(small.sum())
+
+
+def _changes(values: pd.DataFrame, rule: Rule, window: int) -> pd.DataFrame:
+    """Subtract from each window the one before; ``process`` is what such changes vary beyond sampling."""
+    keys = [*rule.group, "window"]
+    before = values.assign(window=values["window"] + 1)
+    both = values.merge(before, on=keys, suffixes=("", "_before"))
+    change = both["value"] - both["value_before"]
+    se = np.sqrt(both["se"] ** 2 + both["se_before"] ** 2)
+    half = stats.norm.ppf((1 + LEVEL) / 2) * se
+    both = both.assign(
+        value=change, se=se, low=change - half, high=change + half,
+        n=np.minimum(both["n"], both["n_before"]), customers=np.minimum(both["customers"], both["customers_before"]),
+    )  # fmt: skip
+    history = both[(both["window"] < window) & (both["n"] >= rule.least) & both["se"].notna()]
+    process = process_variance(history["value"], history["se"] ** 2) if len(history) >= LEARNT else 0.0
+    return both[both["window"] == window].assign(process=process)
+
+
+def _row(name: str, rule: Rule, each: pd.Series, day: dt.date, watched: int, expected: float) -> dict[str, Any]:
+    """Write one alert, its reason in both languages."""
+    group = " ".join("; ".join(f"{column}={each[column]}" for column in rule.group).split())
+    window = time_label(int(each["window"]), rule.window)
+    key = hashlib.sha256(repr((name, group, window)).encode()).hexdigest()[:16]
+    due = day + dt.timedelta(days=rule.due_days)
+    row = {
+        "alert": key, "date": day, "rule": name, "metric": rule.metric, "question": rule.score or "", "group": group,
+        "window": window, "value": float(each["value"]), "low": float(each["low"]), "high": float(each["high"]),
+        "level": LEVEL, "n": float(each["n"]), "threshold": rule.threshold, "owner": rule.owner, "due": due,
+        "contacted": None, "watched": watched, "expected_false": expected,
+    }  # fmt: skip
+    return row | {f"reason_{language}": _reason(rule, row, str(each["_unit"]), language) for language in LANGUAGES}
+
+
+def _reason(rule: Rule, row: Mapping[str, Any], unit: str, language: Language) -> str:
+    """Say why, in one sentence."""
+
+    def written(value: float) -> str:
+        if unit == str(Unit.RATIO):
+            return f"{100 * value:.1f}%"
+        return f"{value:.0f}" if unit == str(Unit.COUNT) else f"{value:.1f}"
+
+    said = {name: written(row[name]) for name in ("low", "high", "threshold")}
+    is_change = rule.kind in ("falls", "rises")
+    said["value"] = written(abs(row["value"]) if is_change else row["value"])
+    return say(
+        f"alerts.{rule.kind}",
+        language,
+        label=rule.label[language],
+        group=row["group"] or say("alerts.everybody", language),
+        window=row["window"],
+        n=f"{row['n']:.0f}",
+        watched=row["watched"],
+        expected=f"{row['expected_false']:.1f}",
+        level=f"{100 * LEVEL:.0f}",
+        **said,
+    )
+
+
+def _line(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """Write a cell that no spreadsheet runs."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return f" {value:.10g}" if value < 0 else f"{value:.10g}"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    text = " ".join(str(value).split())
+    return f"'{text}" if text.startswith(FORMULAS) else text

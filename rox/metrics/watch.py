@@ -1,0 +1,382 @@
+"""Did it move? Charts over a tree of groups with a stated rate of false alarms, and when the mean changed.
+
+Each group's periods are compared with what its own past foretells, over sampling *and* process variance; without the
+second every large branch alarms all the time. An alarm starts its chart again. Which of the groups moved lately is said
+down the tree, a group's parts being looked into only if it or one of them moved (Bogomolov et al. 2021, TreeBH). What
+was picked for being extreme comes back by itself; how far is said beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from rox.core.check import Check, Verdict
+from rox.core.errors import DataError
+from rox.metrics.display import SHOWN_FROM, shown
+from rox.metrics.season import fitted
+from rox.metrics.series import columns_of, series
+from rox.metrics.source import TIMES, Tables, time_label
+from rox.numerics.arms import benjamini_hochberg
+from rox.numerics.monitoring import Chart, change_date, change_points, cusum, ewma, tree_rejections
+from rox.numerics.recursive import common_autocorrelation, self_starting, simes
+
+Floats = NDArray[np.float64]
+Key = tuple[str, ...]
+LEARN = MappingProxyType({"month": 12, "quarter": 8})
+"""Periods a series learns from before it is charted."""
+ALL = "all"
+"""Stands for every group of a level."""
+DATE_LEVEL = 0.90
+"""Level of the interval of a date."""
+WEIGHT = 0.2
+"""Of the newest period in a moving average."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Watch:
+    """What moved, and when. Every frame has the columns of ``by``, in which ``all`` is the whole of a level.
+
+    A level named as another column, such as ``unit``, has ``by_`` before its name.
+
+    Attributes:
+        score: The question, or ``churn``.
+        by: The levels of the tree, the widest first.
+        every: Length of a period.
+        series: The columns of ``display.shown``: the measure of every group and period.
+        charts: One row per charted group and period: ``residual`` (standardised), ``ewma``, ``ewma_limit``,
+            ``cusum_up``, ``cusum_down``, ``cusum_limit``.
+        alarms: One row per ``chart`` that passed its limit: period, ``direction`` (1 up, −1 down), ``value``,
+            ``expected``, and ``rebound``, how far the next period comes back if nothing happened, in the unit.
+        changes: One row per change of a group's mean: ``date`` (first period of the new level), the 90% interval
+            ``earliest`` to ``latest``, ``before`` and ``after``.
+        moved: One row per group that reaches the last period: ``residual`` (the average of late residuals over its
+            error), ``p``, ``q`` (Benjamini & Hochberg over all), ``moved`` (down the tree, q = 0.10).
+        run_lengths: Periods between false alarms of a group at rest, by chart.
+        expected_false: False alarms to expect in a period over all groups and charts.
+        checks: What a reader must know.
+    """
+
+    score: str
+    by: Key
+    every: Literal["month", "quarter"]
+    series: pd.DataFrame
+    charts: pd.DataFrame
+    alarms: pd.DataFrame
+    changes: pd.DataFrame
+    moved: pd.DataFrame
+    run_lengths: Mapping[str, float]
+    expected_false: float
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """One group's way through time: periods, values, variances of sampling and process, standardised residuals."""
+
+    key: Key
+    at: NDArray[np.int64]
+    y: Floats
+    v: Floats
+    process: Floats
+    residual: Floats
+
+
+def watch(
+    tables: Tables,
+    score: str,
+    by: Sequence[str] = (),
+    *,
+    every: Literal["month", "quarter"] = "month",
+    metric: str | None = None,
+    learn: int | None = None,
+    adjusted: bool = False,
+    run_length: float = 370.0,
+    q: float = 0.10,
+    level: float = 0.90,
+    weighted: bool = True,
+) -> Watch:
+    """Chart a measure over a tree of groups and say what moved.
+
+    Assumption: in the periods learnt from nothing lasting happened. Periods of fewer than 30 effective answers, and
+    groups below the study's smallest cell, are not charted.
+
+    Args:
+        tables: Loaded tables.
+        score: A score or driver of the study, or ``churn``.
+        by: Levels of the tree, the widest first, such as segment, unit, channel.
+        every: Length of a period.
+        metric: ``nps``, ``mean``, ``top_two`` or ``easy``; by default the first the question has.
+        learn: Periods to learn from; by default 12 months or 8 quarters.
+        adjusted: Whether months are first freed of their season (every group needs a year, some group two).
+        run_length: Periods between false alarms of one moving average at rest.
+        q: Share of false discoveries down the tree.
+        level: Level of the intervals of ``series``.
+        weighted: Whether rows count with the design weight of their customer.
+
+    Raises:
+        DataError: As in ``answers.scores``; times among the levels, no group with enough periods, or quarters to be
+            freed of a season.
+    """
+    levels, needed = tuple(by), LEARN[every] if learn is None else learn
+    _require(levels, every, needed, adjusted)
+    tree = [levels[:depth] for depth in range(len(levels) + 1)]
+    frames = [_level(tables, score, part, every, metric, adjusted, weighted) for part in tree]
+    levels = columns_of(levels)
+    whole = pd.concat([_padded(frame, levels) for frame in frames], ignore_index=True)
+    display = pd.concat(
+        [
+            _padded(_shown(tables, frame, columns_of(part), every, level), levels)
+            for frame, part in zip(frames, tree, strict=True)
+        ],
+        ignore_index=True,
+    )
+    courses = _courses(whole[~display["suppressed"].to_numpy()], levels, every, needed)
+    if not courses:
+        raise DataError(
+            f"No group has enough periods of {score!r} to be charted.",
+            [f"more than {needed} of {SHOWN_FROM} effective answers; take longer periods or fewer levels"],
+        )
+    rho = _pooled_rho(courses, needed)
+    courses = [_standardised(course, needed, rho) for course in courses]
+    charts, alarms, lengths = _charted(courses, levels, every, needed, run_length, rho)
+    last = max(int(course.at[-1]) for course in courses)
+    current = sum(int(course.at[-1]) == last for course in courses)
+    expected = current * sum(1 / length for length in lengths.values())
+    return Watch(
+        score=score,
+        by=levels,
+        every=every,
+        series=display,
+        charts=charts,
+        alarms=alarms,
+        changes=_changes(courses, levels, every, rho),
+        moved=_moved(courses, levels, needed, last, q),
+        run_lengths=MappingProxyType(lengths),
+        expected_false=expected,
+        checks=tuple(_checks(score, alarms, every, last, expected, current)),
+    )
+
+
+def _require(levels: Key, every: str, learn: int, adjusted: bool) -> None:
+    faults = [f"{each} is no level of a tree of groups" for each in sorted(set(levels) & set(TIMES))]
+    if every not in LEARN:
+        faults.append(f"every={every!r}: give month or quarter")
+    if learn < 4:
+        faults.append(f"learn={learn}: at least 4 periods")
+    if adjusted and every != "month":
+        faults.append("adjusted: only months have a season to be freed of")
+    if faults:
+        raise DataError("This cannot be watched.", faults)
+
+
+def _level(
+    tables: Tables, score: str, by: Key, every: str, metric: str | None, adjusted: bool, weighted: bool
+) -> pd.DataFrame:
+    """Measure one level of the tree; freed of its season, a month keeps its own number of answers."""
+    frame = series(tables, score, by, every, metric=metric, weighted=weighted)
+    if not adjusted:
+        return frame
+    parts = []
+    for part, fit in fitted(tables, score, by, metric=metric, weighted=weighted).pairs():
+        parts.append(part.assign(value=fit.adjusted, variance=np.diag(fit.covariance)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _padded(frame: pd.DataFrame, levels: Key) -> pd.DataFrame:
+    return frame.assign(**{group: ALL for group in levels if group not in frame.columns})
+
+
+def _shown(tables: Tables, frame: pd.DataFrame, by: Key, every: str, level: float) -> pd.DataFrame:
+    """Return the rows in their order, as they may be shown."""
+    se = np.sqrt(frame["variance"])
+    half = stats.norm.ppf((1 + level) / 2) * se
+    part = frame.drop(columns=["variance", "spread"]).assign(
+        se=se, low=frame["value"] - half, high=frame["value"] + half, method="linearised"
+    )
+    least = tables.study.about.min_cell
+    return shown([part], by=(every, *by), level=level, min_cell=least, shown_from=SHOWN_FROM)
+
+
+def _courses(usable: pd.DataFrame, levels: Key, every: str, learn: int) -> list[Course]:
+    """Return the groups with more periods than are learnt from, parents before children."""
+    parts: Iterator[tuple[Key, pd.DataFrame]] = iter([((), usable)])
+    if levels:
+        parts = ((tuple(str(e) for e in key), part) for key, part in usable.groupby(list(levels), sort=True))
+    found = []
+    for key, part in parts:
+        if len(part) <= learn:
+            continue
+        part = part.sort_values(every)
+        y, v = part["value"].to_numpy(dtype=float), part["variance"].to_numpy(dtype=float)
+        v = np.maximum(v, 1e-12 * max(float((y**2).mean()), 1e-12))
+        found.append(
+            Course(
+                key=key,
+                at=part[every].to_numpy(dtype=np.int64),
+                y=y,
+                v=v,
+                process=np.full(y.size, np.nan),
+                residual=np.full(y.size, np.nan),
+            )
+        )
+    return sorted(found, key=lambda course: (sum(each != ALL for each in course.key), course.key))
+
+
+def _pooled_rho(courses: Sequence[Course], learn: int) -> float:
+    deepest = max(sum(each != ALL for each in course.key) for course in courses)
+    leaves = [course for course in courses if sum(each != ALL for each in course.key) == deepest]
+    return common_autocorrelation(
+        [course.y[:learn] - course.y[:learn].mean() for course in leaves], [course.v[:learn] for course in leaves]
+    )
+
+
+def _standardised(course: Course, learn: int, rho: float) -> Course:
+    residual, process = self_starting(course.y, course.at, course.v, learn=learn, rho=rho)
+    return replace(course, residual=residual, process=process)
+
+
+def _charted(
+    courses: Sequence[Course], levels: Key, every: str, learn: int, run_length: float, rho: float
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    charts, alarms = [], []
+    lengths: dict[str, float] = {}
+    for course in courses:
+        e = course.residual[learn:]
+        average, at_average = _restarted(lambda part: ewma(part, weight=WEIGHT, run_length=run_length), e)
+        sums, at_sums = _restarted(cusum, e)
+        lengths = {"ewma": average.run_length, "cusum": sums.run_length}
+        named = dict(zip(levels, course.key, strict=True))
+        times = [time_label(int(each), every) for each in course.at[learn:]]
+        charts.append(
+            pd.DataFrame(
+                {
+                    every: times,
+                    "residual": e,
+                    "ewma": average.upper,
+                    "ewma_limit": average.limit,
+                    "cusum_up": sums.upper,
+                    "cusum_down": sums.lower,
+                    "cusum_limit": sums.limit,
+                }
+            ).assign(**named)
+        )
+        for name, chart, places in (("ewma", average, at_average), ("cusum", sums, at_sums)):
+            for place in places:
+                here, before = learn + place, course.y[: learn + place]
+                process = float(course.process[here])
+                expected = float(np.average(before, weights=1 / (course.v[:here] + process)))
+                kept = rho * process / (process + float(course.v[here]))
+                alarms.append(
+                    {
+                        **named,
+                        "chart": name,
+                        every: times[place],
+                        "direction": 1 if chart.upper[place] > chart.limit[place] else -1,
+                        "value": float(course.y[here]),
+                        "expected": expected,
+                        "rebound": -(1 - kept) * (float(course.y[here]) - expected),
+                    }
+                )
+    columns = [*levels, "chart", every, "direction", "value", "expected", "rebound"]
+    frame = pd.concat(charts, ignore_index=True)
+    return (
+        frame[[*levels, *frame.columns.difference(list(levels), sort=False)]],
+        pd.DataFrame(alarms, columns=columns),
+        lengths,
+    )
+
+
+def _restarted(make: Callable[[Floats], Chart], residual: Floats) -> tuple[Chart, list[int]]:
+    """Draw a chart that starts again after each alarm; return it and where the alarms are."""
+    upper, lower, limit = (np.empty(residual.size) for _ in range(3))
+    start, found, length = 0, [], np.nan
+    while start < residual.size:
+        chart = make(residual[start:])
+        passed = np.flatnonzero(chart.alarms)
+        stop = start + int(passed[0]) + 1 if passed.size else residual.size
+        for held, part in ((upper, chart.upper), (lower, chart.lower), (limit, chart.limit)):
+            held[start:stop] = part[: stop - start]
+        if passed.size:
+            found.append(stop - 1)
+        start, length = stop, chart.run_length
+    return Chart(upper=upper, lower=lower, limit=limit, run_length=length), found
+
+
+def _changes(courses: Sequence[Course], levels: Key, every: str, rho: float) -> pd.DataFrame:
+    """Cut every group's whole series where its mean changed, and say how sure the date is."""
+    rows = []
+    for course in courses:
+        steps = np.diff(course.y)
+        process = max(0.0, float((steps**2).mean()) / 2 - float(course.v.mean()))
+        variance = course.v + process * (1 + rho) / (1 - rho)
+        found = change_points(course.y, variance)
+        bounds = [0, *(int(start) for start in found.starts), course.y.size]
+        for place in range(1, len(bounds) - 1):
+            first, last = bounds[place - 1], bounds[place + 1]
+            chance = change_date(course.y[first:last], variance[first:last])
+            likely = np.argsort(-chance, kind="stable")
+            kept = likely[: int(np.searchsorted(np.cumsum(chance[likely]), DATE_LEVEL)) + 1] + first
+            rows.append(
+                {
+                    **dict(zip(levels, course.key, strict=True)),
+                    "date": time_label(int(course.at[bounds[place]]), every),
+                    "earliest": time_label(int(course.at[kept.min()]), every),
+                    "latest": time_label(int(course.at[kept.max()]), every),
+                    "before": float(found.levels[place - 1]),
+                    "after": float(found.levels[place]),
+                }
+            )
+    return pd.DataFrame(rows, columns=[*levels, "date", "earliest", "latest", "before", "after"])
+
+
+def _moved(courses: Sequence[Course], levels: Key, learn: int, last: int, q: float) -> pd.DataFrame:
+    """Say which groups moved lately, down the tree."""
+    current = [course for course in courses if int(course.at[-1]) == last]
+    score = np.array([_lately(course.residual[learn:]) for course in current])
+    own = 2 * stats.norm.sf(np.abs(score))
+    places = {course.key: place for place, course in enumerate(current)}
+    parent = np.array([_parent(course.key, places) for course in current])
+    screen = own.copy()
+    for place in reversed(range(len(current))):
+        children = np.flatnonzero(parent == place)
+        if children.size:
+            screen[place] = simes([own[place], *screen[children]])
+    frame = pd.DataFrame([dict(zip(levels, course.key, strict=True)) for course in current], index=range(len(current)))
+    return frame.assign(residual=score, p=own, q=benjamini_hochberg(own), moved=tree_rejections(screen, parent, q=q))
+
+
+def _lately(residual: Floats) -> float:
+    """Return the exponentially weighted average of residuals over its error."""
+    weights = (1 - WEIGHT) ** np.arange(residual.size)[::-1]
+    return float(weights @ residual / np.sqrt(weights @ weights))
+
+
+def _parent(key: Key, places: Mapping[Key, int]) -> int:
+    """Return the place of the nearest wider group that is charted, −1 if none is."""
+    depth = sum(each != ALL for each in key)
+    for kept in range(depth - 1, -1, -1):
+        wider = (*key[:kept], *[ALL] * (len(key) - kept))
+        if wider in places:
+            return places[wider]
+    return -1
+
+
+def _checks(score: str, alarms: pd.DataFrame, every: str, last: int, expected: float, groups: int) -> Iterator[Check]:
+    now = time_label(last, every)
+    count = int((alarms[every] == now).sum())
+    values: dict[str, str | int | float] = {
+        "metric": score,
+        "alarms": count,
+        "period": now,
+        "groups": groups,
+        "expected": expected,
+    }
+    yield Check(code="ROX-X04", verdict=Verdict.NOTE, values=values)
