@@ -20,7 +20,7 @@ def add(command: Command) -> None:
         metavar="STUDY",
         help="study file, for its evidence discounts (default: study.toml beside)",
     )
-    allocate.add_argument("--budget", type=float, metavar="AMOUNT", help="another budget than the portfolio's")
+    allocate.add_argument("--budget", type=_amount, metavar="AMOUNT", help="another budget than the portfolio's")
     allocate.add_argument("--draws", type=int, default=20_000, metavar="N", help="joint draws (default: 20000)")
     allocate.add_argument("--seed", type=int, default=1, help="seed of the draws (default: 1)")
     allocate.add_argument("--out", type=Path, metavar="FILE", help="write the page (.html) or the record (.json) here")
@@ -64,6 +64,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for file in files:
             print(f"Wrote {file}.")
     return {"allocation": record, "files": [str(file) for file in files]}
+
+
+def _amount(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an amount; write the digits alone, without unit, comma or currency: 2500000"
+        ) from None
 
 
 def _json(record: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from rox.core.errors import DataError
 from rox.metrics.source import TIMES, time_label
 
 SHOWN_FROM = 30
@@ -36,10 +37,18 @@ def shown(
         min_cell: Customers a cell must have.
         shown_from: Effective answers a point must have.
 
+    Raises:
+        DataError: A group is called like a column of the result, such as ``unit``; places go by ``place``.
+
     Returns:
         The columns of ``by`` (times as text that sorts), those that tell series apart, then ``metric``, ``unit``,
         ``value``, ``se``, ``low``, ``high``, ``level``, ``n``, ``n_eff``, ``suppressed``, ``method``.
     """
+    if taken := sorted(set(by) & {*NUMBERS, *EXTRA}):
+        raise DataError(
+            f"Results have a column called {', '.join(taken)} already.",
+            ["group by `place` for the customers' places" if "unit" in taken else "give the column another name"],
+        )
     stacked = [part.assign(order=np.arange(len(part)), part=i) for i, part in enumerate(parts)]
     frame = pd.concat(stacked, ignore_index=True).sort_values(["order", "part"], ignore_index=True)
     series = [c for c in frame.columns if c in ("score", "answer")]

@@ -106,7 +106,7 @@ def readings_of(scale: Scale) -> tuple[Reading, ...]:
     best = Reading(metric="top_two", unit=Unit.RATIO, values=(steps <= 1) * 1.0, low=0.0, high=1.0)
     if scale.kind != "nps":
         return mean, best
-    points = 100.0 * (steps <= 1) - 100.0 * (steps >= 4)
+    points = np.asarray(100.0 * (steps <= 1) - 100.0 * (steps >= 4), dtype=np.float64)
     return Reading(metric="nps", unit=Unit.NPS_POINT, values=points, low=-100.0, high=100.0), mean, best
 
 

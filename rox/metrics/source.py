@@ -20,6 +20,9 @@ WEIGHT_UNITS = 1_000_000
 TIMES = ("month", "quarter", "year", "wave")
 """Groups by time. A wave is the month in which the invitation behind an answer was sent."""
 
+PLACE = "place"
+"""Group of the customers' places, whose role in the study is ``unit``: results have a column of that name already."""
+
 HIDDEN = frozenset({"customer", "key", "invitation", "weight"})
 """Columns nobody may group by: a result never names a person."""
 
@@ -89,7 +92,7 @@ def rows_of(tables: Tables, name: str, by: Sequence[str], *, table: Any = None, 
         stratum=customers.segment if "segment" in customers.columns else ibis.literal("all"),
         design_weight=_weight(customers, weighted),
         **{
-            f"by_{i}": customers[group]
+            f"by_{i}": customers["unit" if group == PLACE and PLACE not in customers.columns else group]
             for i, group in enumerate(groups)
             if group not in TIMES and group not in source.columns
         },
@@ -213,6 +216,7 @@ def _require_groups(groups: tuple[str, ...], source: Any, customers: Any, name: 
         for column in (*source.columns, *customers.columns)
         if column not in HIDDEN | {"month", "date"} and not column.startswith("_")
     ]
+    known += [PLACE] if "unit" in customers.columns else []
     faults = [f"{group!r} appears twice" for group in sorted(set(groups)) if groups.count(group) > 1]
     for group in groups:
         if group in HIDDEN:

@@ -37,7 +37,7 @@ def _columns(tables: Tables, metric: Metric) -> Iterator[Need]:
     if metric.estimator == "median_time":
         own["date"] = None
     for table, columns in ((metric.table, own), (metric.of_table, other)):
-        if table in tables.tables:
+        if table is not None and table in tables.tables:
             there = tables.tables[table].columns
             yield from (("column", f"{table}.{column}") for column in columns if column not in there)
     if metric.estimator in QUESTIONS and metric.column is not None:

@@ -8,19 +8,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rox.core.case_parts import Policy
 from rox.core.check import check_table
 from rox.core.joint import TAILS, AllocationReturn, JointReturn
 from rox.core.portfolio import Portfolio
 from rox.core.portfolio_parts import NOTHING
+from rox.core.returns import Advice
 from rox.core.words import Language, say
-from rox.reporting.blocks import Block, Column, Part, Points, Table, Text, Tile, Tiles
+from rox.reporting.blocks import Block, Cell, Column, Part, Points, Table, Text, Tile, Tiles
 from rox.reporting.numbers import Form, count, day, form, probability, significant, written
 from rox.reporting.plain_page import plain_page
 from rox.reporting.plain_text import plain_text
+from rox.reporting.sentences import SIGNS
 
 Align = Literal["text", "short", "number", "code"]
 ALIGN: Mapping[str, Align] = {
-    **dict.fromkeys(("initiative", "scale", "in", "grade", "other", "cases", "drawn", "owner", "source"), "text"),
+    **dict.fromkeys(("initiative", "scale", "in", "grade", "other", "cases", "drawn", "owner", "source", "verdict"), "text"),
     "place": "code",
     "date": "short",
 }
@@ -93,7 +96,36 @@ def _answer(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
         if found.risk_aversion
         else say("allocation.neutral", language)
     )
-    return Text(text=lead, role="lead"), _tiles(found, language), Text(text=against), Text(text=rule, role="note")
+    texts = Text(text=against), Text(text=rule, role="note")
+    return Text(text=lead, role="lead"), _tiles(found, language), *texts, *_own_verdicts(found, language)
+
+
+def _own_verdicts(found: AllocationReturn, language: Language) -> Iterator[Block]:
+    """Say what the rule of its own case makes of each funded initiative, and which fall short of its probability."""
+    rows, below = [], []
+    for key in [name for name, scale in found.chosen.scales.items() if scale != NOTHING]:
+        case, draws, grade = found.portfolio.cases[key], found.joint.alone[key], found.joint.grades[key]
+        title, policy = case.about.title[language], case.policy or Policy.model_construct()
+        p, mean = float((draws > 0).mean()), float(draws.mean())
+        worst = float(draws[draws <= np.quantile(draws, TAILS[0])].mean())
+        is_worth = mean + policy.risk_aversion * worst > 0
+        is_sure = p >= policy.enough and grade.is_causal
+        advice = Advice.STOP if not is_worth else Advice.GO if is_sure else Advice.LEARN_FIRST
+        chance = probability(p, language, apart_from=policy.enough)
+        asked = probability(policy.enough, language)
+        sign, tone = SIGNS[advice]
+        rows.append((title, chance, asked, str(grade), Cell(f"{sign} {say(f'advice.{advice}', language)}", tone)))
+        if p < policy.enough:
+            below.append(say("allocation.own.below", language, initiative=title, p=chance, enough=asked))
+    if rows:
+        yield Table(
+            caption=say("allocation.own.caption", language),
+            columns=_columns(language, "initiative", "chance", "asked", "grade", "verdict"),
+            rows=tuple(rows),
+            note=say("allocation.own.note", language),
+        )
+    if below:
+        yield Points(points=tuple(below))
 
 
 def _tiles(found: AllocationReturn, language: Language) -> Tiles:
@@ -152,7 +184,12 @@ def _sure(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
             found.portfolio.cases[str(key)].about.title[language],
             probability(row["by_draw"], language),
             probability(row["share_by_draw"], language),
-            probability(row["by_block"], language),
+            say(
+                "allocation.head.by_block.count",
+                language,
+                n=round(row["by_block"] * found.blocks),
+                whole=found.blocks,
+            ),
         )
         for key, row in found.selection.iterrows()
     ]

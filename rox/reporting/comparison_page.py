@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from rox.core.check import Check, Verdict
-from rox.core.comparison import HEADLINES, MAIN, Comparison
+from rox.core.comparison import HEADLINES, MAIN, Comparison, RunFacts
 from rox.core.words import Language, say
 from rox.reporting.blocks import Badge, Cell, Column, Figure, Part, Points, Table, Text, Tone
 from rox.reporting.comparison_figure import ENDS, bridge_of_runs, moving_rows
-from rox.reporting.numbers import Form, form
+from rox.reporting.numbers import Form, form, significant
 from rox.reporting.plain_page import plain_page
 from rox.reporting.svg import inline_svg
 
@@ -23,6 +24,9 @@ TONES: dict[Verdict, Tone] = {
     Verdict.STOP: "bad",
 }
 HOW = ("replay", "left", "mix")
+POINT = "point_npv"
+DIGITS = 3
+"""Digits of the main figure in a sentence, where no step has a Monte Carlo error."""
 GAP = "  "
 
 
@@ -41,8 +45,8 @@ def comparison_page(comparison: Comparison, language: Language = "en") -> str:
         subtitle=say(
             "comparison.subtitle",
             language,
-            first=_named(comparison.first.extract, comparison.first.run),
-            second=_named(comparison.second.extract, comparison.second.run),
+            first=_named(comparison.first, language),
+            second=_named(comparison.second, language),
         ),
     )
 
@@ -82,8 +86,8 @@ def comparison_text(comparison: Comparison, language: Language = "en") -> str:
         say(
             "comparison.subtitle",
             language,
-            first=_named(comparison.first.extract, comparison.first.run),
-            second=_named(comparison.second.extract, comparison.second.run),
+            first=_named(comparison.first, language),
+            second=_named(comparison.second, language),
         ),
         "",
         *(block.text for block in _answer(comparison, language) if isinstance(block, Text)),
@@ -109,8 +113,8 @@ def _part(key: str, language: Language, *blocks: object) -> Part:
     return Part(key=key, heading=say(f"comparison.part.{key}", language), blocks=blocks)  # type: ignore[arg-type]
 
 
-def _named(extract: str, run: str) -> str:
-    return f"{extract} · {run}"
+def _named(run: RunFacts, language: Language) -> str:
+    return say("comparison.named", language, extract=run.extract, run=run.run, seed=run.seed)
 
 
 def _badge(comparison: Comparison, language: Language) -> Badge:
@@ -124,10 +128,44 @@ def _answer(comparison: Comparison, language: Language) -> tuple[Text | Table, .
     lead = say(f"comparison.lead.{_direction(comparison)}", language, **_ends(comparison, language))
     largest = _largest(comparison)
     if largest is not None:
-        amount = exact_form(comparison, MAIN, language, signed=True)(largest["value"])
+        amount = _rounded_form(comparison, language, signed=True)(largest["value"])
         most = say("comparison.lead.most", language, step=largest[language], value=amount)
         lead = f"{lead} {most}" if language == "en" else lead + most
-    return Text(text=lead, role="lead"), _headlines(comparison, language)
+    apart = [Text(text=said) for said in _apart(comparison, language)]
+    return Text(text=lead, role="lead"), *apart, _headlines(comparison, language)
+
+
+def _apart(comparison: Comparison, language: Language) -> Iterator[str]:
+    """Say that the mean and the point path move in opposite directions, where both move by more than rounding."""
+    moved = {name: comparison.end[name] - comparison.start[name] for name in (MAIN, POINT)}
+    shape = _rounded_form(comparison, language, signed=True)
+    if moved[MAIN] * moved[POINT] < 0 and min(abs(each) for each in moved.values()) >= shape.step / 2:
+        names = {name: say(f"comparison.headline.{name}", language) for name in moved}
+        yield say(
+            "comparison.lead.apart",
+            language,
+            headline=names[MAIN],
+            change=shape(moved[MAIN]),
+            other=names[POINT],
+            moved=shape(moved[POINT]),
+        )
+
+
+def _rounded_form(comparison: Comparison, language: Language, *, signed: bool = False) -> Form:
+    """Return how sentences write the main figure: to the first digit of its largest Monte Carlo error."""
+    rows = comparison.bridge(MAIN)
+    ends = [rows["level"].iloc[0], rows["level"].iloc[-1]]
+    noise, size = float(rows["error"].max()), max(abs(each) for each in ends)
+    step = max(significant(noise, 1) if noise > 0 else significant(size, DIGITS), comparison.shown_step(MAIN))
+    shape = form("money", language, like=ends, step=step, currency=comparison.currency, signed=signed)
+    return replace(shape, keeps_sign=True)
+
+
+def _changed(comparison: Comparison, headline: str, language: Language, change: float) -> str:
+    """Write a change: money as money, of a share its percentage points."""
+    text = exact_form(comparison, headline, language, signed=True)(change)
+    is_share = HEADLINES[headline] == "share" and text.endswith("%")
+    return say("comparison.points", language, n=text.removesuffix("%")) if is_share else text
 
 
 def _direction(comparison: Comparison) -> str:
@@ -139,7 +177,7 @@ def _direction(comparison: Comparison) -> str:
 def _ends(comparison: Comparison, language: Language) -> dict[str, str]:
     rows = comparison.bridge(MAIN)
     start, end = rows["level"].iloc[0], rows["level"].iloc[-1]
-    shape = exact_form(comparison, MAIN, language)
+    shape = _rounded_form(comparison, language)
     headline = say(f"comparison.headline.{MAIN}", language)
     return {"headline": headline, "start": shape(start), "end": shape(end), "change": shape(abs(end - start))}
 
@@ -154,21 +192,22 @@ def _headlines(comparison: Comparison, language: Language) -> Table:
     rows, over = [], []
     left = comparison.remainder
     for place, name in enumerate(HEADLINES):
-        plain, signed = (exact_form(comparison, name, language, signed=each) for each in (False, True))
+        plain = exact_form(comparison, name, language)
         table = comparison.bridge(name)
         start, end = table["level"].iloc[0], table["level"].iloc[-1]
         is_over = not abs(left[name]) <= comparison.tolerance[name]
         over += [place] if is_over else []
-        said = Cell(signed(left[name]), "bad") if is_over else signed(left[name])
+        unexplained = _changed(comparison, name, language, left[name])
+        said = Cell(unexplained, "bad") if is_over else unexplained
         missing = start if comparison.start[name] == comparison.start[name] else float("nan")
         rows.append(
             (
                 say(f"comparison.headline.{name}", language),
                 plain(missing),
                 plain(end if comparison.end[name] == comparison.end[name] else float("nan")),
-                signed(end - start),
+                _changed(comparison, name, language, end - start),
                 said,
-                plain(comparison.tolerance[name]),
+                _changed(comparison, name, language, comparison.tolerance[name]).removeprefix("+"),
             )
         )
     heads = ("first", "second", "change", "left", "allowed")
@@ -180,13 +219,14 @@ def _headlines(comparison: Comparison, language: Language) -> Table:
         ),
         rows=tuple(rows),
         strong=frozenset(over),
+        note=say("comparison.note.allowed", language),
     )
 
 
 def _bridge(comparison: Comparison, language: Language, *, key: str = "fig-runs") -> tuple[Figure | Table | Text, ...]:
     rows = moving_rows(comparison)
     ends, largest = _ends(comparison, language), _largest(comparison)
-    signed = exact_form(comparison, MAIN, language, signed=True)
+    signed = _rounded_form(comparison, language, signed=True)
     if largest is None:
         caption = say("comparison.figure.still", language, headline=ends["headline"], end=ends["end"])
     else:

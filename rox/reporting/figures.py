@@ -86,7 +86,7 @@ def tornado(money: Return, ax: Axes, *, language: Language = "en", rows: int = 8
         ax.set_xlim(min(ends.min(), base) - 0.2 * span, max(ends.max(), base) + 0.2 * span)
     _rows(ax, table[language])
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
-        ax.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+        ax.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
     _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
@@ -327,9 +327,9 @@ def _label_ticks(
     axis.set_major_formatter(FuncFormatter(lambda value, _: shape.number(value)))
 
 
-def _rows(ax: Axes, names: Iterable[object]) -> None:
+def _rows(ax: Axes, names: Iterable[object], most: int = 2) -> None:
     """Name the rows at the left, each line of a name as a text of its own, so that a reader's font cannot shift it."""
-    labels = [wrapped(str(name)) for name in names]
+    labels = [wrapped(str(name), most=most) for name in names]
     ax.set_yticks(range(len(labels)), [""] * len(labels))
     for place, name in enumerate(labels):
         lines = name.split("\n")
@@ -366,7 +366,7 @@ def _beside(ax: Axes, x: float, y: float, text: str, *, side: str = "right", bol
         fontsize=SMALL,
         color=INK,
         fontweight="bold" if bold else "normal",
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2.0},
     )
 
 

@@ -12,6 +12,8 @@ from rox.reporting.figures import SMALL, _label_ticks, _rows
 from rox.reporting.svg import BAND, GAIN, INK, with_faces
 
 THICK, THIN = 0.62, 0.30
+LINES = 6
+"""Most lines of a name; factors that hang together have long ones."""
 
 
 def spread_by_factor(table: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
@@ -26,7 +28,7 @@ def spread_by_factor(table: pd.DataFrame, ax: Axes, *, language: Language = "en"
     total, first = (np.clip(table[name].to_numpy(dtype=float), 0, None) for name in ("total", "first"))
     ax.barh(places, total, height=THICK, color=BAND, label=say("figure.share.total", language))
     ax.barh(places, first, height=THIN, color=GAIN, label=say("figure.share.first", language))
-    _rows(ax, table[language])
+    _rows(ax, table[language], LINES)
     _label_ticks(ax, "share", language, "x")
     ax.set_xlim(0, max(1.08 * float(np.max([*total, *first, 0.01])), 0.05))
     ax.set_xlabel(say("figure.share", language))

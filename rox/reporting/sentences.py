@@ -7,10 +7,12 @@ judges draws by itself, so no two of them can contradict each other.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from rox.core.check import Check, Grade, Verdict
@@ -236,6 +238,7 @@ def evidence_split(money: Return, language: Language) -> tuple[str, ...]:
         )
         whole = "by_grade.amounts" if (shares["mean"] < 0).any() else "by_grade.sentence"
         said = [say(whole, language, parts=estimates.joined(parts, language))]
+    said += months_after(money, language)
     if "npv_with_claims" in money.point:
         claims = estimates.joined((each.name for each in money.effects if each.grade is Grade.E), language)
         npv = npv_form(money, language)(float(money.point["npv_with_claims"][0]))
@@ -317,8 +320,46 @@ def not_said(money: Return, language: Language) -> Iterator[str]:
         yield say("not_said.channels", language, channels=names)
     if not all(effect.estimand.includes_exit for effect in effects):
         yield say("not_said.exits", language)
-    for key in ("beyond", "people", "independent", "range"):
+    for key in ("beyond", "people"):
         yield say(f"not_said.{key}", language, months=months)
+    yield drawn_together(money, language, "not_said.correlated", "not_said.independent")
+    yield say("not_said.range", language)
+
+
+def drawn_together(money: Return, language: Language, key: str, without: str = "correlated.register.none") -> str:
+    """Say which assumptions are drawn together, and that all others are not; another sentence where none is."""
+    labels = {each.place: each.label(language) for each in money.ledger.inputs if each.kind == "assumption"}
+    shape = written("number", language)
+    pairs = [
+        say(
+            "correlated.pair",
+            language,
+            first=labels.get(each.between[0], each.between[0]),
+            second=labels.get(each.between[1], each.between[1]),
+            rank=shape.number(each.rank),
+        )
+        for each in money.case.correlation
+    ]
+    return say(key, language, pairs=say("watched.and", language).join(pairs)) if pairs else say(without, language)
+
+
+def months_after(money: Return, language: Language) -> Iterator[str]:
+    """Say how much of what the measured effects bring falls after the months that were measured, on the point path."""
+    total = later = 0.0
+    seen = set()
+    at = np.arange(money.ledger.horizon + 1)
+    for effect in money.effects:
+        names = [name for name in money.point if re.fullmatch(rf"income_{re.escape(effect.name)}_\d+", name)]
+        if not names or effect.grade is Grade.E or not effect.estimand.horizon:
+            continue
+        flow = sum(np.broadcast_to(money.point[name] * money.point["discount_factor"], at.shape) for name in names)
+        total += float(np.sum(flow))
+        later += float(np.sum(np.asarray(flow)[at > effect.estimand.horizon]))
+        seen.add(effect.estimand.horizon)
+    if later > 0 and total > 0:
+        shape = form("share", language, like=(1.0,), step=0.01)
+        months = estimates.joined((str(each) for each in sorted(seen)), language)
+        yield say("by_grade.later", language, share=shape(later / total), months=months)
 
 
 def unpriced(rival: Effect, money: Return, language: Language) -> str:

@@ -37,12 +37,12 @@ def width_of(text: str, size: float = FONT_SIZE) -> float:
     return size / INCH * (wide + 0.56 * (len(text) - wide))
 
 
-def wrapped(text: str, width: int = 30) -> str:
-    """Break a label into at most two lines of so many narrow signs; a Chinese sign counts as two."""
+def wrapped(text: str, width: int = 30, most: int = 2) -> str:
+    """Break a label into at most so many lines of so many narrow signs; a Chinese sign counts as two."""
     wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
     signs = width if wide < len(text) / 3 else width // 2
     lines = textwrap.wrap(text, signs) or [""]
-    return "\n".join([*lines[:1], lines[1] + ("…" if len(lines) > 2 else "")] if len(lines) > 1 else lines)
+    return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1]}…"])
 
 
 def style() -> Any:

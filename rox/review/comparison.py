@@ -53,7 +53,7 @@ def compare(
 
     Raises:
         DataError: A record that cannot be valued again, or a study whose tables have faults.
-        CaseError: Cases in different currencies, or a case that no longer fits its effects.
+        CaseError: Two different cases, cases in different currencies, or a case that no longer fits its effects.
 
     Example:
         >>> found = rox.compare("out/q3/refit.record.json", "out/q4/refit.record.json")  # doctest: +SKIP
@@ -99,6 +99,12 @@ def _require_comparable(first: Replay, second: Replay) -> None:
         raise CaseError(
             f"The runs are in {codes[0]} and {codes[1]}; no steps lead from one currency to another.",
             ["value both cases in one currency"],
+        )
+    names = [each.facts.case for each in (first, second)]
+    if names[0] != names[1]:
+        raise CaseError(
+            f"These are two cases, {names[0]} and {names[1]}; a comparison is of one case in two runs.",
+            ["give two records of one case; to weigh cases against each other use: rox allocate PORTFOLIO.toml"],
         )
 
 

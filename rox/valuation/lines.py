@@ -71,7 +71,8 @@ def ledger_of(effects: Sequence[Effect], case: Case, explainers: Sequence[Effect
         *split.totals,
     )
     schedules = _schedules(case)
-    _require_names([*(each.name for each in inputs), *schedules, *(line.name for line in lines)], case)
+    kept = {"income_none"} - {line.name for line in lines if line.word == "line.income_none"}
+    _require_names([*kept, *(each.name for each in inputs), *schedules, *(line.name for line in lines)], case)
     used = {name for line in lines for name in names(line.formula)}
     return Ledger(
         horizon=case.months,

@@ -38,7 +38,9 @@ def factors(ledger: Ledger, effects: Sequence[Effect]) -> Iterator[Factor]:
     used = {name for line in ledger.lines for name in names(line.formula)}
     for effect in effects:
         members = tuple(
-            each for each in ledger.inputs if each.name in used and each.name.startswith(f"effect_{effect.name}_")
+            each
+            for each in ledger.inputs
+            if each.name in used and each.place == effect.name and each.name.startswith("effect_")
         )
         if not members:
             continue

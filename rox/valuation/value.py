@@ -177,11 +177,11 @@ def _bridge(case: Case, effects: Sequence[Effect], point: Mapping[str, Array]) -
     def step(word: str, value: float, kind: str, text: Wording = NO_WORDS) -> dict[str, object]:
         return {"en": label(word, "en", "", text), "zh": label(word, "zh", "", text), "value": value, "kind": kind}
 
-    steps = []
+    steps, groups = [], segments(effects, case)
     for effect in effects:
         if is_claim(effect):
             continue
-        gained = sum(point[name].sum() for name in point if name.startswith(f"income_{effect.name}_"))
+        gained = sum(point[f"income_{effect.name}_{place}"].sum() for place in range(1, len(groups) + 1))
         steps.append(step("bridge.effect", float(gained), "gain", told_apart(effect, effects)))
     for key, benefit in case.benefits.items():
         steps.append(step("bridge.benefit", float(point[f"income_{key}"].sum()), "gain", benefit.label))

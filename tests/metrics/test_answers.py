@@ -262,9 +262,10 @@ def test_small_cells_are_hidden_and_cannot_be_found_by_subtraction(few, study, r
 def test_groups(few, survey):
     people, answers = survey
     tables = few(answers=answers, customers=people.assign(unit="B01"))
-    found = metrics.mean_score(tables, "csat", ("year", "segment", "unit"))
-    assert list(found.columns[:3]) == ["year", "segment", "unit"]
+    found = metrics.mean_score(tables, "csat", ("year", "segment", "place"))
+    assert list(found.columns[:3]) == ["year", "segment", "place"]
     assert set(found["year"]) == {"2024", "2025"}
+    assert set(found["place"]) == {"B01"}
     assert found["n"].sum() == len(answers)
     assert metrics.nps(tables, by=("month",))["month"].is_monotonic_increasing
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import rox
 from rox import metrics
 from rox.core.errors import DataError
 from rox.numerics.survey import weighted_ratio
@@ -89,3 +92,13 @@ def test_a_short_ledger_and_a_split_by_time_are_refused(company):
         metrics.earned_growth(company(), months=15)
     with pytest.raises(DataError, match="cannot be split by quarter"):
         metrics.earned_growth(company(), ["quarter"])
+
+
+def test_places_are_a_group_of_their_own_and_never_take_the_name_of_a_result(bank: Path) -> None:
+    tables = rox.load(rox.read_study(bank))
+    found = metrics.churn(tables, ["place"])
+    shown = found[~found["suppressed"]]
+    assert len(set(shown["place"])) > 5
+    assert set(found["unit"]) == {"ratio"}
+    with pytest.raises(DataError, match="group by `place`"):
+        metrics.nps(tables, "nps", ["unit"])

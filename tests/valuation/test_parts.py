@@ -210,7 +210,7 @@ def test_shares_by_grade_are_said_in_words() -> None:
     share = money.by_grade["share"]
     assert list(share.index) == ["B", "D"]
     said_ = sentences.evidence_split(money, "en")[0]
-    assert f"{100 * share['D']:.0f}% of the present benefit rests on grade D evidence" in said_
+    assert f"{100 * share['D']:.0f}% of the present benefit comes from measured effects of grade D" in said_
     assert value(strong, case_of(), **SMALL).by_grade["share"].to_dict() == {"B": 1.0}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rox.core.case import RANGES, Case, range_of
@@ -21,6 +23,8 @@ from rox.core.words import LANGUAGES
 from rox.reporting import sentences
 from rox.reporting.parts.answer import answer
 from rox.reporting.request import Request
+from rox.review import case_draft
+from rox.valuation import information
 from rox.valuation.value import value
 
 from .conftest import case_of, effect_of, said
@@ -266,8 +270,6 @@ def test_an_experiment_on_a_claim_is_worth_something() -> None:
 
 
 def test_order_is_broken_by_more_than_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rox.valuation import information
-
     case = case_of(margin={"all": said(low=0.008, likely=0.012, high=0.016)})
     for by, verdict in ((0.004, Verdict.PASS), (0.006, Verdict.NOTE)):
         monkeypatch.setattr(information, "excess", lambda _, __, more, by=by: (by * more.worth, 0.0))
@@ -310,13 +312,36 @@ def test_the_discounts_recorded_are_those_used() -> None:
 
 @pytest.mark.parametrize("key", ["uplift_1", "none"])
 def test_a_key_that_the_calculation_needs_is_refused(key: str) -> None:
-    effect = effect_of(0.04, 0.01, grade=Grade.E if key == "none" else Grade.B)
     benefit = said(value=1, label="B", channel="cost_to_serve", months=[1])
-    if key == "none":
-        value(effect, case_of(benefits={key: benefit}), **SMALL)
-        return
     with pytest.raises(CaseError, match=f"benefits.{key}"):
-        value(effect, case_of(benefits={key: benefit}), **SMALL)
+        value(effect_of(0.04, 0.01), case_of(benefits={key: benefit}), **SMALL)
+
+
+def test_a_benefit_named_after_an_effect_is_counted_once_in_the_bridge() -> None:
+    benefit = said(value=1000, label="B", channel="cost_to_serve", months=[1])
+    steps = value(effect_of(0.04, 0.01), case_of(benefits={"uplift_more": benefit}), **SMALL).bridge
+    assert steps["value"].iloc[:-1].sum() == pytest.approx(steps["value"].iloc[-1])
+
+
+def test_effects_with_one_beginning_are_two_factors() -> None:
+    one = effect_of(0.04, 0.01, name="gap", channels=frozenset({"retention"}))
+    other = effect_of(0.02, 0.01, name="gap_more", channels=frozenset({"expansion"}))
+    about = {**case_of().about.model_dump(), "effects": ["gap", "gap_more"]}
+    money = value((one, other), case_of(case=about), **SMALL)
+    rows = money.tornado.set_index("name")
+    assert rows.loc["effect_gap", "value"] == pytest.approx(0.04, abs=0.001)
+    assert rows.loc["effect_gap_more", "value"] == pytest.approx(0.02, abs=0.001)
+
+
+@pytest.mark.parametrize(("metrics", "wanted"), [(("churn_all", "churn_voluntary"), 0.06), (("churn_all",), 0.10)])
+def test_a_new_case_takes_attrition_of_those_who_chose_to_leave(
+    monkeypatch: pytest.MonkeyPatch, metrics: tuple[str, ...], wanted: float
+) -> None:
+    values = {"churn_all": 0.10, "churn_voluntary": 0.06}
+    table = pd.DataFrame([{"metric": each, "value": values[each], "suppressed": False} for each in metrics])
+    monkeypatch.setattr(case_draft, "churn", lambda *_, **__: table)
+    study: Any = SimpleNamespace(tables={"customers": SimpleNamespace(columns={})})
+    assert case_draft._leaving(study, study)["value"].tolist() == [wanted]
 
 
 def test_a_cost_that_is_named_like_a_total_is_refused() -> None:

@@ -7,19 +7,23 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rox.core.check import Check
+from rox.core.check import Check, Verdict
 from rox.core.effect import Effect
 from rox.core.returns import Return
 from rox.core.words import Language
 from rox.reporting import figures, sentences
 from rox.reporting.blocks import Badge, Cell, Column, Figure, Part, Points, Table, Text, Tile, Tiles
 from rox.reporting.numbers import MISSING, count, form, probability, step_of
+from rox.reporting.parts.knowing import before_deciding
 from rox.reporting.request import Request
 from rox.reporting.svg import inline_svg
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 OF_A_LINK = ("ROX-V12", "ROX-V13")
 """Checks of what a case asks of one effect."""
+TURNING = ("ROX-B02", "ROX-L22", "ROX-L21", "ROX-L02", "ROX-V05", "ROX-V13", "ROX-V12", "ROX-S05")
+"""Remarks that speak of what could turn the answer, the gravest first."""
+MOST_DOUBTS = 2
 
 
 def answer(request: Request) -> Part:
@@ -44,10 +48,11 @@ def answer(request: Request) -> Part:
         blocks=(
             badge,
             Text(text=sentences.answer(money, language), role="lead"),
+            *([Text(text=before)] if (before := before_deciding(request)) else []),
             tiles(money, language),
             _distribution(request),
             _rule(request),
-            Points(points=tuple(dict.fromkeys(reasons))),
+            Points(points=tuple(dict.fromkeys([*reasons, *_doubts(request)]))),
         ),
     )
 
@@ -58,6 +63,16 @@ def _lowering(effect: Effect, money: Return) -> tuple[Check, ...]:
         *effect.checks,
         *(check for check in money.checks if check.code in OF_A_LINK and check.values["effect"] == effect.name),
     )
+
+
+def _doubts(request: Request) -> list[str]:
+    """Say the gravest remarks that speak of what could turn the answer."""
+    checks = [check for effect in request.money.effects for check in effect.checks] + list(request.money.checks)
+    found = [check for check in checks if check.code in TURNING and check.verdict is Verdict.NOTE]
+    return [
+        request.say("doubt", code=check.code, sentence=check.sentence(request.language))
+        for check in sorted(found, key=lambda each: TURNING.index(each.code))[:MOST_DOUBTS]
+    ]
 
 
 def tiles(money: Return, language: Language) -> Tiles:

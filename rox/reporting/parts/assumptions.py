@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rox.core.ledger import Input
 from rox.reporting import sentences
 from rox.reporting.blocks import Block, Cell, Column, Part, Table, Text, Tone
@@ -23,7 +25,7 @@ def assumptions(request: Request) -> Part:
     sizes = {kind: len(members) for kind, members in by_kind.items()}
     blocks: list[Block] = [Text(text=say("assumptions.text", **sizes))]
     blocks += [_table(request, kind, members) for kind, members in by_kind.items() if members]
-    blocks.append(_risks(request))
+    blocks += _risks(request)
     return Part(key="assumptions", heading=say("part.assumptions"), blocks=tuple(blocks))
 
 
@@ -43,8 +45,17 @@ def _table(request: Request, kind: str, inputs: list[Input]) -> Table:
         caption=say(f"assumptions.{kind}"),
         columns=tuple(columns),
         rows=tuple((*_numbers(request, each), *_origin(request, each)) for each in inputs),
-        note=say(f"assumptions.{kind}.note"),
+        note=_note(request, kind),
     )
+
+
+def _note(request: Request, kind: str) -> str:
+    """Say how to read a table, and under the assumptions which of them are drawn together."""
+    note, language = request.say(f"assumptions.{kind}.note"), request.language
+    if kind != "assumption":
+        return note
+    gap = " " if language == "en" else ""
+    return f"{note}{gap}{sentences.drawn_together(request.money, language, 'correlated.register')}"
 
 
 def _numbers(request: Request, each: Input) -> tuple[str, ...]:
@@ -74,16 +85,28 @@ def _origin(request: Request, each: Input) -> tuple[str, ...]:
     return (effect_name(each.place, request.language),) if each.kind == "estimate" else ()
 
 
-def _risks(request: Request) -> Table:
-    """Rate what moves the answer, the worst first."""
+def _risks(request: Request) -> Iterator[Table]:
+    """Rate what moves the answer, the worst first; what is of low risk stands folded."""
+    found = risks(request.money)
+    shown = [each for each in found if each.rating != "low"]
+    rest = [each for each in found if each.rating == "low"]
+    if shown:
+        yield _risk_table(request, request.say("risk.caption"), shown, request.say("risk.note"))
+    if rest:
+        note = "" if shown else request.say("risk.note")
+        yield _risk_table(request, request.say("risk.low.caption", n=len(rest)), rest, note, folded=True)
+
+
+def _risk_table(request: Request, caption: str, found: list[Risk], note: str, *, folded: bool = False) -> Table:
     say = request.say
     titles = ("input", "risk", "quality", "impact", "swing", "age", "mitigation")
     kinds = {"swing": "number", "age": "short", "risk": "short"}
     return Table(
-        caption=say("risk.caption"),
+        caption=caption,
         columns=tuple(Column(say(f"risk.{title}"), kinds.get(title, "text")) for title in titles),  # type: ignore[arg-type]
-        rows=tuple(_risk(request, each) for each in risks(request.money)),
-        note=say("risk.note"),
+        rows=tuple(_risk(request, each) for each in found),
+        note=note,
+        folded=folded,
     )
 
 

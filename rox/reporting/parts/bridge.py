@@ -36,7 +36,8 @@ def bridge(request: Request) -> Part:
         caption=caption,
         table=table,
     )
-    note = request.say("bridge.note", point=point, median=npv(money.decision.npv))
+    median = npv(money.decision.npv)
+    note = request.say("bridge.note" if point != median else "bridge.note.same", point=point, median=median)
     return Part(
         key="bridge",
         heading=request.say("part.bridge"),

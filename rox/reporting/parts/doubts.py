@@ -6,7 +6,7 @@ from rox.core.check import Grade, Verdict
 from rox.reporting import sentences
 from rox.reporting.blocks import Block, Cell, Column, Heading, Part, Points, Table, Text
 from rox.reporting.estimates import effect_name, joined
-from rox.reporting.numbers import form
+from rox.reporting.numbers import form, probability
 from rox.reporting.request import Request
 
 
@@ -31,23 +31,38 @@ def _ladder(request: Request) -> Table:
     rows = []
     for grade in Grade:
         layer = money.layers[grade]
-        positive = found[grade] > 0
-        sign = Cell(f"✓ {say('word.positive')}", "good") if positive else Cell(f"✕ {say('word.not_positive')}", "bad")
         name = say(f"grade.{grade}.name", grade=grade)
         here = f" · {say('word.here')}" if grade == money.grade else ""
-        rows.append((f"{name}{here}", factor(layer.mean), npv(float(found[grade])), sign))
+        basis = say("ladder.fitted", n=layer.banks) if layer.banks else say("ladder.judged")
+        verdict = _verdict(request, grade, float(found[grade]))
+        rows.append((f"{name}{here}", factor(layer.mean), factor(layer.sd), basis, npv(float(found[grade])), verdict))
     return Table(
         caption=say("ladder.caption"),
         columns=(
             Column(say("column.grade")),
             Column(say("column.discount"), "number"),
+            Column(say("column.layer_sd"), "number"),
+            Column(say("column.layer_basis")),
             Column(say("column.npv_point"), "number"),
-            Column(say("column.sign")),
+            Column(say("column.rule")),
         ),
         rows=tuple(rows),
         strong=frozenset({list(Grade).index(money.grade)}),
         note=say("ladder.note"),
     )
+
+
+def _verdict(request: Request, grade: Grade, npv: float) -> Cell:
+    """Say what the rule would make of a grade: this report's by its draws, another by the sign of its point path."""
+    say, decision = request.say, request.money.decision
+    if grade == request.money.grade:
+        sign, tone = sentences.SIGNS[decision.advice]
+        return Cell(f"{sign} {sentences.advice(decision, request.language)}", tone)
+    if npv <= 0:
+        return Cell(f"✕ {say('advice.stop')}", "bad")
+    if not grade.is_causal:
+        return Cell(f"? {say('ladder.at_best_learn')}", "warn")
+    return Cell(f"✓ {say('ladder.may_go', enough=probability(decision.enough, request.language))}", "good")
 
 
 def _watched(request: Request) -> str:

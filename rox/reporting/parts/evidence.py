@@ -38,7 +38,7 @@ def evidence(request: Request) -> Part:
     if request.rivals:
         blocks += [
             Heading(text=request.say("rivals.heading")),
-            Text(text=request.say("rivals.text")),
+            Text(text=request.say("rivals.text" if request.money.grade.is_causal else "rivals.text.correlation")),
             rivals(request),
         ]
     blocks += [Heading(text=request.say("checks.money")), checks_table(request, request.money.checks)]

@@ -13,9 +13,9 @@ from rox.core.returns import Advice
 from rox.reporting import knowing_figures, sentences
 from rox.reporting.blocks import Block, Cell, Column, Figure, Heading, Part, Points, Table, Text, Tone
 from rox.reporting.estimates import joined
-from rox.reporting.numbers import MISSING, Form, count, form, significant
+from rox.reporting.numbers import MISSING, Form, count, form, probability, significant
 from rox.reporting.request import Request
-from rox.reporting.svg import inline_svg
+from rox.reporting.svg import inline_svg, wrapped
 
 SMALL = 0.005
 """Share of the variance below which a factor whose knowledge is worth nothing is only counted."""
@@ -54,7 +54,7 @@ def _blocks(request: Request, known: Knowing) -> Iterator[Block]:
         yield Text(text=say("knowing.none"))
     if proposed := [study for study in known.studies if study.key]:
         yield _studies(request, known, proposed)
-        if request.money.decision.advice is Advice.LEARN_FIRST and all(each.advice == "do_not" for each in proposed):
+        if request.money.decision.advice is Advice.LEARN_FIRST and all(each.advice != "do" for each in proposed):
             yield Text(text=say("knowing.learn_first"))
 
 
@@ -80,12 +80,29 @@ def study_sentence(request: Request, study: StudyWorth) -> str:
     if study.advice == "offer":
         return say("knowing.study.offer", label=label, finds=finds, worth=worth(study.worth))
     key = f"knowing.study.{study.advice}"
-    costs = say(
-        "knowing.costs.waiting" if study.delay > 0 else "knowing.costs",
-        cost=worth(study.cost),
-        delay=worth(study.delay),
+    return say(key, label=label, finds=finds, worth=worth(study.worth), costs=_costs(request, study))
+
+
+def before_deciding(request: Request) -> str:
+    """Say which study to make before deciding, or what is left to choose where none is shown to pay; else nothing."""
+    known, decision = request.money.knowing, request.money.decision
+    studies = () if known is None else known.studies
+    if advised := [study for study in studies if study.advice == "do"]:
+        best = max(advised, key=lambda study: study.net)
+        worth, label = _worth_form(request, best)(best.worth), best.label[request.language]
+        return request.say("knowing.answer.do", label=label, worth=worth, costs=_costs(request, best))
+    if known is None or decision.advice is not Advice.LEARN_FIRST:
+        return ""
+    key = "none" if any(study.key for study in studies) else "offer"
+    return request.say(
+        f"knowing.answer.{key}", p=probability(decision.p_positive, request.language, apart_from=decision.enough)
     )
-    return say(key, label=label, finds=finds, worth=worth(study.worth), costs=costs)
+
+
+def _costs(request: Request, study: StudyWorth) -> str:
+    shape = _worth_form(request, study)
+    key = "knowing.costs.waiting" if study.delay > 0 else "knowing.costs"
+    return request.say(key, cost=shape(study.cost), delay=shape(study.delay))
 
 
 def _worth_form(request: Request, study: StudyWorth) -> Form:
@@ -104,6 +121,7 @@ def _figure(request: Request, known: Knowing) -> Figure:
     table = known.factors.sort_values("total", ascending=False, kind="stable")
     shown = table.head(int(np.clip((table["total"] >= SMALL).sum(), 1, DRAWN)))
     first = shown.iloc[0]
+    lines = max(wrapped(str(name), most=knowing_figures.LINES).count("\n") + 1 for name in shown[request.language])
     share = form("share", request.language, like=(1.0,), step=0.01)
     caption = request.say("figure.share.caption", first=first[request.language], total=share(float(first["total"])))
     return Figure(
@@ -112,7 +130,7 @@ def _figure(request: Request, known: Knowing) -> Figure:
             key="fig-knowing",
             title=request.say("figure.share.title"),
             description=caption,
-            size=(7.2, 0.9 + 0.36 * len(shown)),
+            size=(7.2, 0.9 + max(0.36, 0.17 * lines) * len(shown)),
         ),
         caption=caption,
         table=_factors(request, known),

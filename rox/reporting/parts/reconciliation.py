@@ -38,9 +38,6 @@ def _table(request: Request, found: tuple[Comparison, ...]) -> Table:
         columns=(
             *(Column(say(f"reconcile.{title}"), "number" if place else "text") for place, title in enumerate(titles)),
             Column(say("reconcile.status"), "short"),
-            Column(say("column.owner")),
-            Column(say("column.source")),
-            Column(say("column.date"), "short"),
         ),
         rows=tuple(_row(request, each) for each in found),
         note=say("reconcile.note"),
@@ -55,15 +52,12 @@ def _row(request: Request, each: Comparison) -> tuple[str | Cell, ...]:
     gap = f"{shape(each.difference)} · {share(each.share)}" if known and not math.isnan(each.share) else MISSING
     sign, tone = SIGNS[each.status]
     return (
-        _label(request, each),
+        f"{_label(request, each)}\n{asked.owner} · {asked.source} · {day(asked.date, language)}",
         shape(each.ours) if known else MISSING,
         shape(asked.amount),
         gap,
         f"±{written('share', language)(asked.tolerance)}",
         Cell(f"{sign} {request.say(f'reconcile.{each.status}')}", tone),
-        asked.owner,
-        asked.source,
-        day(asked.date, language),
     )
 
 
