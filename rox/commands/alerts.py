@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from rox.commands.declared import Command
+from rox.commands.declared import Command, date_of
 
 
 def add(command: Command) -> None:
@@ -21,7 +20,7 @@ def add(command: Command) -> None:
         "--out", type=Path, required=True, metavar="FILE.csv", help="the table; rows are only added to it"
     )
     alerts.add_argument(
-        "--on", type=dt.date.fromisoformat, metavar="DATE", help="the day, as 2025-12-31 (default: that of the extract)"
+        "--on", type=date_of, metavar="DATE", help="the day, as 2025-12-31 (default: that of the extract)"
     )
 
 

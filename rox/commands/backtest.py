@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from rox.commands.declared import Command
+from rox.commands.declared import Command, date_of
 
 
 def add(command: Command) -> None:
@@ -22,7 +21,7 @@ def add(command: Command) -> None:
     )
     backtest.add_argument(
         "--on",
-        type=dt.date.fromisoformat,
+        type=date_of,
         metavar="DATE",
         help="day up to which months are due, such as 2027-01-31 (default: the last day known)",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,18 @@ class Command(Protocol):
 
     def __call__(self, name: str, text: str) -> argparse.ArgumentParser:
         """Declare the verb."""
+
+
+def date_of(text: str) -> dt.date:
+    """Read a day of an argument.
+
+    Raises:
+        ArgumentTypeError: It is no day; says how one is written.
+    """
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write year-month-day: 2026-01-31") from None
 
 
 def complain(cause: RoxError, options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from rox.commands.declared import Command
+from rox.commands.declared import Command, date_of
 
 
 def add(command: Command) -> None:
@@ -19,7 +19,7 @@ def add(command: Command) -> None:
     freeze.add_argument("--owner", required=True, help="who answers for it")
     freeze.add_argument(
         "--on",
-        type=dt.date.fromisoformat,
+        type=date_of,
         metavar="DATE",
         help="day of freezing, not before the end of the data (default: today)",
     )

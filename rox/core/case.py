@@ -15,6 +15,7 @@ from rox.core.case_parts import SECOND_MOST, Contacts, Correlation, Policy, Refe
 from rox.core.declared import Declared, Words, read_toml, validated
 from rox.core.errors import CaseError
 from rox.core.governance import Reconcile, Review
+from rox.core.spread import Spread
 from rox.core.unfilled import open_faults, unfilled
 from rox.core.units import Dose
 
@@ -282,11 +283,21 @@ def _range_faults(case: Case) -> list[str]:
         low, high, needed = range_of(name)
         spread = assumption.spread
         if not (low <= spread.low and spread.high <= high):
-            faults.append(f"{name}: {spread.low:g} to {spread.high:g} is not {needed}")
+            faults.append(f"{name}: {_out_of_range(spread, high, needed)}")
     for name, cost in {**case.costs, **case.benefits}.items():
         if not any(cost.schedule(case.months)):
             faults.append(f"{name}: none of its months lies within the horizon of {case.months} months")
     return faults
+
+
+def _out_of_range(spread: Spread, high: float, needed: str) -> str:
+    """Say what is out of its range; where percent were written for a share, how the share is written."""
+    found = " to ".join(f"{end:g}" for end in dict.fromkeys((spread.low, spread.high)))
+    if needed.startswith("a share") and high == 1 and 1 < spread.high <= 100:
+        shares = " to ".join(f"{end / 100:g}" for end in dict.fromkeys((spread.low, spread.high)))
+        percent = " to ".join(f"{end:g}%" for end in dict.fromkeys((spread.low, spread.high)))
+        return f"{found} is not a share; {percent} is {shares}"
+    return f"{found} is not {needed}"
 
 
 def _open_faults(still: list[tuple[str, str]], faults: list[str]) -> list[str]:

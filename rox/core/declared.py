@@ -35,6 +35,9 @@ def _both(value: Any) -> Any:
 Words = Annotated[Wording, BeforeValidator(_both)]
 """A text said once, or as ``{en = "…", zh = "…"}``."""
 
+NUMBERS = ("Assumption", "Lift", "Cost", "Benefit", "Scale", "Overlap")
+"""Declarations that say a number with its range and who answers for it."""
+
 Model = TypeVar("Model", bound=Declared)
 
 
@@ -61,6 +64,15 @@ def faults_of(cause: ValidationError) -> list[str]:
             lines.append(f"{place}: unknown name; check the spelling or remove it")
         elif fault["type"] == "missing":
             lines.append(f"{place}: missing; add it")
+        elif fault["type"] == "model_type" and fault["ctx"]["class_name"] in NUMBERS:
+            lines.append(
+                f"{place}: a number alone (found {fault['input']!r}); write value, low/likely/high or between, "
+                "with owner, source and date"
+            )
+        elif fault["type"] == "string_too_short" and fault["loc"][-1] == "owner":
+            lines.append(f"{place}: empty; say who answers for it")
+        elif fault["type"] == "string_too_short" and fault["loc"][-1] == "source":
+            lines.append(f"{place}: empty; say where it comes from")
         else:
             message = fault["msg"].removeprefix("Value error, ")
             found = fault.get("input")

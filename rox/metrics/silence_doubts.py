@@ -213,8 +213,8 @@ def late(tables: Tables, said: Any, reading: Reading, low: int, min_cell: int) -
     if len(rows) < 2:
         return pd.DataFrame(columns=columns)
     steps = pd.DataFrame(rows, columns=columns)
-    step, answers, mean, se = (steps[name].to_numpy(dtype=float) for name in ("step", "n", "value", "se"))
-    _, _, beyond = resistance(step, answers, mean, se**2)
+    step, answers, middles, se = (steps[name].to_numpy(dtype=float) for name in ("step", "n", "value", "se"))
+    _, _, beyond = resistance(step, answers, middles, se**2)
     beyond = float(np.clip(beyond, reading.low, reading.high))
     return pd.DataFrame([*rows, ["silent", np.nan, np.nan, np.nan, beyond, np.nan]], columns=columns)
 

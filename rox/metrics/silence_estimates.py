@@ -103,7 +103,7 @@ def readings_of(scale: Scale) -> tuple[Reading, ...]:
     answers = np.arange(scale.low, scale.high + 1, dtype=np.float64)
     steps = scale.high - answers if scale.higher_is_better else answers - scale.low
     mean = Reading(metric="mean", unit=Unit.SCORE_POINT, values=answers, low=scale.low, high=scale.high)
-    best = Reading(metric="top_two", unit=Unit.RATIO, values=(steps <= 1) * 1.0, low=0.0, high=1.0)
+    best = Reading(metric="top_two", unit=Unit.RATIO, values=np.where(steps <= 1, 1.0, 0.0), low=0.0, high=1.0)
     if scale.kind != "nps":
         return mean, best
     points = np.asarray(100.0 * (steps <= 1) - 100.0 * (steps >= 4), dtype=np.float64)

@@ -23,7 +23,9 @@ from rox.reporting.sentences import SIGNS
 
 Align = Literal["text", "short", "number", "code"]
 ALIGN: Mapping[str, Align] = {
-    **dict.fromkeys(("initiative", "scale", "in", "grade", "other", "cases", "drawn", "owner", "source", "verdict"), "text"),
+    **dict.fromkeys(
+        ("initiative", "scale", "in", "grade", "other", "cases", "drawn", "owner", "source", "verdict"), "text"
+    ),
     "place": "code",
     "date": "short",
 }

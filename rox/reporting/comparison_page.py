@@ -94,6 +94,7 @@ def comparison_text(comparison: Comparison, language: Language = "en") -> str:
         "",
     ]
     lines += _laid_out(_headlines(comparison, language))
+    lines += [say("comparison.note.allowed", language)]
     lines += ["", *_laid_out(_bridge_table(comparison, MAIN, language))]
     lines += [""]
     lines += [f"{check.code}  {check.sentence(language)}" for check in comparison.checks]
@@ -273,12 +274,12 @@ def _drawn_table(comparison: Comparison, language: Language) -> Table:
 
 def _bridge_table(comparison: Comparison, headline: str, language: Language, *, folded: bool = False) -> Table:
     rows = comparison.bridge(headline)
-    plain, signed = (exact_form(comparison, headline, language, signed=each) for each in (False, True))
+    plain = exact_form(comparison, headline, language)
     noise = form(HEADLINES[headline], language, like=rows["error"], currency=comparison.currency)
     cells = []
     for _, row in rows.iterrows():
         is_end = row["kind"] in ENDS
-        amount = plain(row["value"]) if is_end else signed(row["value"])
+        amount = plain(row["value"]) if is_end else _changed(comparison, headline, language, row["value"])
         bad = row["kind"] in ("remainder", "unexplained") and abs(row["value"]) > comparison.tolerance[headline]
         cells.append(
             (

@@ -77,7 +77,8 @@ def _grades(money: Return, language: Language, owner: str) -> Iterator[Trigger]:
         return
     lower = money.grade.lowered()
     npv = sentences.npv_form(money, language)(float(sentences.at_other_grades(money)[lower]))
-    names = {effect_name(effect.name, language) for effect in money.effects if effect.grade == money.grade}
+    carrying = [effect for effect in money.effects if effect.grade == money.grade] or list(money.effects)
+    names = {effect_name(effect.name, language) for effect in carrying}
     for name in sorted(names):
         yield _trigger("grade", language, owner, name=name, grade=money.grade, lower=lower, npv=npv)
 

@@ -23,7 +23,7 @@ from rox.core.units import Unit
 from rox.core.words import Language, say
 from rox.reporting import estimates
 from rox.reporting.blocks import Tone
-from rox.reporting.numbers import MINUS, Form, form, probability, significant, step_of, written
+from rox.reporting.numbers import MINUS, Form, count, form, probability, significant, step_of, written
 
 Strength = Literal["causal", "consistent", "goes_with"]
 JUST_SEEN = 0.005
@@ -80,7 +80,7 @@ def answer(money: Return, language: Language) -> str:
         "npv": shape(decision.npv),
         "range": shape.between(decision.low, decision.high),
         "expected": shape(decision.expected_npv),
-        "p": probability(decision.p_positive, language, apart_from=decision.enough),
+        "p": odds(money, language),
         "enough": probability(decision.enough, language),
         "grade": decision.grade,
         **_risk(decision, shape, language),
@@ -102,7 +102,7 @@ def criteria(money: Return, language: Language) -> Iterator[tuple[str, str, str,
     yield (
         say("criterion.odds", language),
         say("criterion.odds.asked", language, enough=probability(decision.enough, language)),
-        probability(decision.p_positive, language, apart_from=decision.enough),
+        odds(money, language),
         decision.p_positive >= decision.enough,
     )
     yield (
@@ -123,6 +123,14 @@ def criteria(money: Return, language: Language) -> Iterator[tuple[str, str, str,
             probability(decision.p_without_stated, language, apart_from=decision.enough),
             decision.stands_without_stated,
         )
+
+
+def odds(money: Return, language: Language) -> str:
+    """Write the chance that NPV is above zero, and that no draw is where none is."""
+    decision = money.decision
+    if decision.p_positive == 0:
+        return say("number.none_of", language, n=count(len(money.draws["npv"]), language))
+    return probability(decision.p_positive, language, apart_from=decision.enough)
 
 
 def _stated(decision: Decision, language: Language) -> dict[str, str]:

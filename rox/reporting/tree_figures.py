@@ -42,17 +42,17 @@ def heat_map(
     heights = row_heights(cells, rows)
     tops = np.concatenate([[0.0], np.cumsum(heights)])
     colours = LinearSegmentedColormap.from_list("standing", [OFF, UNDECIDED, ON])
-    at = {(row.row, row.column): row for row in cells.itertuples()}
+    at = {(str(row["row"]), str(row["column"])): (float(row["p"]), str(row["text"])) for _, row in cells.iterrows()}
     for line, row in enumerate(rows):
         for place, column in enumerate(columns):
             cell = at.get((row, column))
-            plain = cell is None or not np.isfinite(cell.p)
-            face = to_rgba(PLAIN if plain else colours(float(cell.p)), 0.4 if cell is None else 1.0)
+            aimed = cell is not None and np.isfinite(cell[0])
+            face = to_rgba(colours(cell[0]) if cell is not None and aimed else PLAIN, 0.4 if cell is None else 1.0)
             corner = (place, tops[line])
             ax.add_patch(Rectangle(corner, 1, heights[line], facecolor=face, edgecolor=RULE, linewidth=0.7))
             if cell is not None:
                 middle = tops[line] + heights[line] / 2
-                ax.text(place + 0.5, middle, cell.text, ha="center", va="center", fontsize=SMALL, color=INK)
+                ax.text(place + 0.5, middle, cell[1], ha="center", va="center", fontsize=SMALL, color=INK)
     for place, column in enumerate(columns):
         said = wrapped(names.get(column, column), 24)
         ax.text(place + 0.5, -0.5 * LINE, said, ha="center", va="bottom", fontsize=SMALL, color=MUTED)

@@ -170,6 +170,11 @@ def _extract(kept: Record, study: Study | None) -> dt.date:
 
 
 def _effect(path: Path, name: str, kept: Record) -> Effect:
+    if not path.is_file():
+        raise DataError(
+            f"The effects of {kept.kind} are not there.",
+            [f"effects/{name}.npz: missing beside the record; copy the run's whole folder"],
+        )
     effect = Effect.load(path)
     recorded = kept.effects.get(name)
     if recorded is None:

@@ -15,6 +15,7 @@ from rox.core.errors import CaseError
 from rox.core.formula import names
 from rox.core.ledger import NO_WORDS, Input, Ledger, Line
 from rox.core.spread import Spread
+from rox.core.words import LANGUAGES, say
 from rox.valuation.estimated import GROUP_TABLES, estimates, extra_money, named_inputs, suffix_of
 from rox.valuation.fit import is_claim, segments
 from rox.valuation.paths import PathLines, path_lines, path_of
@@ -157,7 +158,16 @@ def _assumptions(case: Case, groups: tuple[str, ...]) -> Iterator[Input]:
         yield _assumed("lift", "input.lift", case.lift.unit, case.lift, "lift")
     for kind, key, row in _flows(case):
         name = f"{kind}_{key}"
-        yield _assumed(name, f"input.{kind}", "money", row, f"{kind}s.{key}", text=row.label)
+        yield _assumed(name, f"input.{kind}", "money", row, f"{kind}s.{key}", text=_how_often(row, case.months))
+
+
+def _how_often(row: Cost, last: int) -> Wording:
+    """Name a flow, and say in how many months it falls where that is more than one: its amount is that of a month."""
+    months = round(sum(row.schedule(last)))
+    if months == 1:
+        return row.label
+    en, zh = (say("flow.in_each", language, text=row.label[language], months=months) for language in LANGUAGES)
+    return Wording(en=en, zh=zh)
 
 
 def enumerate_groups(

@@ -125,8 +125,8 @@ def test_a_case_says_all_its_faults_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("value = 0.08\n", "value = 8\n", "finance.discount: 8 to 8 is not a share"),
-        ("value = 219600", "value = -1", "people.mass: -1 to -1 is not a number of customers"),
+        ("value = 0.08\n", "value = 8\n", "finance.discount: 8 is not a share; 8% is 0.08"),
+        ("value = 219600", "value = -1", "people.mass: -1 is not a number of customers"),
         ("value = 240000\nmonths = [0]", "value = 240000\nmonths = [40]", "training: none of its months lies within"),
         ("value = 240000\n", "value = 240000\nlow = 1\n", "say the number one way"),
     ],

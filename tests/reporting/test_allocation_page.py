@@ -10,9 +10,9 @@ import pytest
 
 from rox.core.joint import AllocationReturn
 from rox.core.portfolio import portfolio_of
-from rox.core.words import LANGUAGES, Language
+from rox.core.words import LANGUAGES, Language, say
 from rox.reporting.allocation_page import allocation_html, allocation_parts, allocation_text
-from rox.reporting.blocks import Part, Table, Text
+from rox.reporting.blocks import Part, Points, Table, Text
 from rox.reporting.plain_page import plain_page
 from rox.valuation.allocation import allocate_budget
 from tests.valuation.conftest import effect_of, said
@@ -118,7 +118,7 @@ def test_the_text_says_what_the_page_says(found: AllocationReturn, language: Lan
         for block in part.blocks:
             if isinstance(block, Table) and not block.folded:
                 assert block.caption in text
-                assert all(str(row[-1]).strip() in text for row in block.rows)
+                assert all(str(getattr(row[-1], "text", row[-1])).strip() in text for row in block.rows)
 
 
 def test_the_lead_speaks_of_the_plan(found: AllocationReturn) -> None:
@@ -135,3 +135,24 @@ def test_a_plain_page_needs_parts_with_keys_of_their_own() -> None:
     with pytest.raises(ValueError, match="a key of their own"):
         plain_page("T", "en", [])
     assert "<nav" in plain_page("T", "zh", [part])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_funded_initiative_has_the_verdict_of_its_own_rule(found: AllocationReturn, language: Language) -> None:
+    funded = [key for key, scale in found.chosen.scales.items() if scale != "none"]
+    assert funded
+    table = next(each for each in allocation_parts(found, language)[0].blocks if isinstance(each, Table))
+    assert len(table.rows) == len(funded)
+    points = [each for each in allocation_parts(found, language)[0].blocks if isinstance(each, Points)]
+    below = [key for key in funded if (found.joint.alone[key] > 0).mean() < 0.80]
+    assert sum(len(each.points) for each in points) == len(below)
+    for key, row in zip(funded, table.rows, strict=True):
+        draws = found.joint.alone[key]
+        may_go = draws.mean() > 0 and (draws > 0).mean() >= 0.80 and found.joint.grades[key].is_causal
+        assert str(getattr(row[-1], "text", "")).endswith(say("advice.go", language)) == may_go
+
+
+def test_blocks_are_counted(found: AllocationReturn) -> None:
+    part = next(each for each in allocation_parts(found) if each.key == "sure")
+    table = next(each for each in part.blocks if isinstance(each, Table))
+    assert all(re.fullmatch(r"\d+ of 4", str(row[-1])) for row in table.rows)

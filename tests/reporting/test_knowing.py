@@ -14,10 +14,12 @@ from rox.core.declared import Wording
 from rox.core.knowing import Knowing, StudyWorth
 from rox.core.returns import Advice, Return
 from rox.core.words import LANGUAGES, Language, say
-from rox.reporting import blocks
+from rox.reporting import blocks, sentences
+from rox.reporting.blocks import Text
 from rox.reporting.knowing_figures import spread_by_factor
+from rox.reporting.parts.answer import answer
 from rox.reporting.parts.doubts import turning
-from rox.reporting.parts.knowing import knowing, spread_sentence, study_sentence
+from rox.reporting.parts.knowing import before_deciding, knowing, spread_sentence, study_sentence
 from rox.reporting.request import Request
 from rox.reporting.workbook import write_workbook
 
@@ -175,3 +177,32 @@ def test_the_workbook_holds_what_the_draws_say(money: Return, known: Knowing, tm
             assert held[row["en"]] == pytest.approx((found["first"], found["total"], found["evppi"]))
         else:
             assert set(held[row["en"]]) == {"–"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_answer_says_how_to_learn_or_what_is_left(proposed: Return, language: Language) -> None:
+    def said(cost: float, advice: Advice = Advice.LEARN_FIRST, *, named: bool = True) -> str:
+        assert proposed.knowing is not None
+        studies = tuple(
+            replace(each, cost=cost, delay=0.0, evsi=9e5, evsi_error=1.0, open=1.0, key=each.key if named else "")
+            for each in proposed.knowing.studies
+        )
+        money = replace(
+            proposed,
+            decision=replace(proposed.decision, advice=advice),
+            knowing=replace(proposed.knowing, studies=studies),
+        )
+        sentence = before_deciding(Request(money=money, language=language))
+        if advice is proposed.decision.advice and sentence:
+            assert Text(text=sentence) in answer(Request(money=money, language=language)).blocks
+        return sentence
+
+    assert proposed.knowing is not None
+    label = proposed.knowing.studies[0].label[language]
+    assert label in said(1_000.0)
+    assert label in said(1_000.0, Advice.GO)
+    p = sentences.odds(proposed, language)
+    assert said(1e9) == say("knowing.answer.none", language, p=p)
+    assert said(1e9, named=False) == say("knowing.answer.offer", language, p=p)
+    assert said(1e9, Advice.GO) == ""
+    assert label in said(1_000.0, proposed.decision.advice)

@@ -12,14 +12,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rox.core.case import Case
 from rox.core.check import BIAS_LAYERS, Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.estimand import Question
 from rox.core.returns import Advice, Decision, Return
 from rox.core.units import Unit
-from rox.core.words import LANGUAGES, Language, catalogue
+from rox.core.words import LANGUAGES, Language, catalogue, say
 from rox.reporting import sentences
+from rox.reporting.blocks import Table
+from rox.reporting.html import page_html
+from rox.reporting.parts.answer import answer
+from rox.reporting.parts.assumptions import assumptions
+from rox.reporting.parts.bridge import bridge
+from rox.reporting.parts.doubts import turning
+from rox.reporting.parts.evidence import evidence
 from rox.reporting.report import report
+from rox.reporting.request import Request
+
+from .conftest import assumed, case_content
 
 CAUSAL = {
     "en": re.compile(r"\b(raised|lowered|caused|increased)\b"),
@@ -96,7 +107,7 @@ def test_no_number_looks_unlike_what_is_said_of_it(money: Return) -> None:
         value, odds, _ = sentences.criteria(told, "en")
         assert value[2].startswith("−") == (decision.expected_npv < 0)
         assert any(sign in "123456789" for sign in value[2]) == (decision.expected_npv != 0)
-        shown = float(odds[2].strip("<>%"))
+        shown = float(re.sub(r"[<>%]| \(.*", "", odds[2]))
         if shown == 80:
             assert decision.p_positive == 0.80
         else:
@@ -216,3 +227,77 @@ def test_information_is_worth_nothing_when_no_draw_turns(money: Return) -> None:
 
     assert said(0.0) == catalogue()["evpi.none"]["en"]
     assert "CN¥27,000" in said(26_906.0)
+
+
+def test_assumptions_drawn_together_are_named(money: Return) -> None:
+    pair = {"between": ["balance.gold", "margin.all"], "rank": 0.6, **assumed()}
+    tied = replace(money, case=Case.model_validate({**case_content(), "correlation": [pair]}))
+    for language in LANGUAGES:
+        free = list(sentences.not_said(money, language))
+        said = list(sentences.not_said(tied, language))
+        assert say("not_said.independent", language) in free
+        assert say("not_said.independent", language) not in said
+        assert any("0.6" in each for each in said)
+        note = next(each for each in assumptions(Request(money=tied, language=language)).blocks if each.kind == "table")
+        assert "0.6" in note.note  # type: ignore[union-attr]
+        assert say("not_said.independent", language) not in page_html(report(tied, language=language).versions)
+
+
+def test_a_correlation_that_is_priced_is_called_one(money: Return, weak: Return, rival: Effect) -> None:
+    for told, key in ((money, "rivals.text"), (weak, "rivals.text.correlation")):
+        texts = [getattr(block, "text", "") for block in evidence(Request(money=told, rivals=(rival,))).blocks]
+        assert say(key) in texts
+
+
+def test_the_bridge_explains_a_difference_only_where_there_is_one(money: Return) -> None:
+    point = float(money.point["npv"][0])
+    same = replace(money, decision=replace(money.decision, npv=point))
+    other = replace(money, decision=replace(money.decision, npv=2 * point))
+    assert "The two differ" not in str(bridge(Request(money=same)).blocks[1])
+    assert "The two differ" in str(bridge(Request(money=other)).blocks[1])
+
+
+def test_weak_grades_never_go(money: Return) -> None:
+    table = next(block for block in turning(Request(money=money)).blocks if isinstance(block, Table))
+    said = [str(getattr(row[-1], "text", row[-1])) for row in table.rows]
+    assert "Go ahead" in said[1]
+    assert all("Go ahead" not in each for each in said[2:])
+    assert [row[2] for row in table.rows] == [f"{layer.sd:.2f}" for layer in money.layers.values()]
+    assert all("judged" in str(row[3]) or "fitted" in str(row[3]) for row in table.rows)
+
+
+def test_the_answer_names_at_most_two_doubts_the_gravest_first(money: Return) -> None:
+    values: dict[str, str | int | float] = {
+        "slope": 0.1,
+        "bias": 1.0,
+        "effect": 2.0,
+        "m": 1.2,
+        "blocks": 2,
+        "months": 3,
+        "leavers": "1",
+        "book": "2",
+    }
+    checks = tuple(Check(code=code, verdict=Verdict.NOTE, values=values) for code in ("ROX-S05", "ROX-L02", "ROX-L22"))
+    effects = tuple(replace(effect, checks=checks) for effect in money.effects)
+    points = next(
+        block for block in answer(Request(money=replace(money, effects=effects))).blocks if block.kind == "points"
+    )
+    said = [each for each in points.points if each.startswith("What could turn")]  # type: ignore[union-attr]
+    assert ["ROX-L22" in said[0], "ROX-L02" in said[1], len(said)] == [True, True, 2]
+
+
+def test_what_falls_after_the_months_measured_is_said(money: Return) -> None:
+    incomes = np.array([money.point[f"income_uplift_{place}"] for place in (1, 2, 3)])
+    flows = (incomes * money.point["discount_factor"]).sum(0)
+    share = float(flows[13:].sum() / flows.sum())
+    (said,) = sentences.months_after(money, "en")
+    assert f"{share:.0%}" in said
+    assert "(12)" in said
+    assert said in sentences.evidence_split(money, "en")
+
+
+def test_no_draw_above_zero_is_said_as_such(money: Return) -> None:
+    none = replace(money, decision=replace(money.decision, p_positive=0.0))
+    assert sentences.odds(none, "en") == "<1% (none of 4,000 draws)"
+    assert "4,000" in sentences.odds(none, "zh")
+    assert sentences.odds(money, "en") == "88%"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -300,3 +301,33 @@ def test_a_report_tells_what_changed_since_the_last(much: Comparison) -> None:
     parts = {part.key: part for part in report(money, since=much, language="zh").parts}
     assert parts["since"].heading == say("comparison.part.since", "zh")
     assert list(parts).index("since") < list(parts).index("trail")
+
+
+def test_two_cases_are_not_compared(tmp_path: Path, first: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = content_of()
+    content["case"]["name"] = "another"
+    other = recorded(tmp_path, content)
+    with pytest.raises(CaseError, match="These are two cases"):
+        compare(first, other)
+    assert main(["compare", str(first), str(other)]) == 3
+    assert "rox allocate" in capsys.readouterr().err
+
+
+def test_the_sentence_is_rounded_to_the_error_and_the_table_is_not(much: Comparison) -> None:
+    text = comparison_text(much, "en")
+    lead, table = since_last(much, "en").blocks[1:3]
+    assert not any(f"{much.bridge()['level'].iloc[place]:,.2f}" in str(lead) for place in (0, -1))
+    assert isinstance(table, Table)
+    assert f"{much.bridge()['level'].iloc[-1]:,.2f}" in str(table.rows[0])
+    assert all(str(getattr(row[4], "text", row[4])).endswith(" pp") for row in (table.rows[2], table.rows[3]))
+    assert "seed 8" in text
+    assert "Allowed: " in text
+
+
+def test_a_mean_and_a_point_path_that_part_are_told(much: Comparison) -> None:
+    start = {**much.start, "point_npv": much.end["point_npv"] + (much.end[MAIN] - much.start[MAIN])}
+    for language in ("en", "zh"):
+        word = say("comparison.headline.point_npv", language)
+        assert word in str(since_last(replace(much, start=start), language).blocks[2])
+        end = {**much.end, "point_npv": much.start["point_npv"] + (much.end[MAIN] - much.start[MAIN])}
+        assert isinstance(since_last(replace(much, end=end), language).blocks[2], Table)

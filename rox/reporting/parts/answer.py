@@ -96,7 +96,7 @@ def tiles(money: Return, language: Language) -> Tiles:
             ),
             Tile(
                 name=say("tile.odds"),
-                value=probability(decision.p_positive, language, apart_from=decision.enough),
+                value=sentences.odds(money, language),
                 detail=say("tile.odds.detail", enough=probability(decision.enough, language)),
             ),
             Tile(
@@ -120,7 +120,7 @@ def _distribution(request: Request) -> Figure:
     money, language = request.money, request.language
     shape = sentences.npv_form(money, language)
     found = np.quantile(money.draws["npv"], QUANTILES)
-    p = probability(money.decision.p_positive, language, apart_from=money.decision.enough)
+    p = sentences.odds(money, language)
     caption = request.say("figure.npv.caption", draws=count(len(money.draws["npv"]), language), p=p)
     return Figure(
         svg=inline_svg(

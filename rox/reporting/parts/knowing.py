@@ -13,7 +13,7 @@ from rox.core.returns import Advice
 from rox.reporting import knowing_figures, sentences
 from rox.reporting.blocks import Block, Cell, Column, Figure, Heading, Part, Points, Table, Text, Tone
 from rox.reporting.estimates import joined
-from rox.reporting.numbers import MISSING, Form, count, form, probability, significant
+from rox.reporting.numbers import MISSING, Form, count, form, significant
 from rox.reporting.request import Request
 from rox.reporting.svg import inline_svg, wrapped
 
@@ -94,9 +94,7 @@ def before_deciding(request: Request) -> str:
     if known is None or decision.advice is not Advice.LEARN_FIRST:
         return ""
     key = "none" if any(study.key for study in studies) else "offer"
-    return request.say(
-        f"knowing.answer.{key}", p=probability(decision.p_positive, request.language, apart_from=decision.enough)
-    )
+    return request.say(f"knowing.answer.{key}", p=sentences.odds(request.money, request.language))
 
 
 def _costs(request: Request, study: StudyWorth) -> str:

@@ -62,4 +62,5 @@ def _row(request: Request, each: Comparison) -> tuple[str | Cell, ...]:
 
 
 def _label(request: Request, each: Comparison) -> str:
-    return f"{each.asked.label[request.language]} ({request.say(f'reconcile.book.{each.asked.book}')})"
+    book = request.say(f"reconcile.book.{each.asked.book}")
+    return request.say("reconcile.label", label=each.asked.label[request.language], book=book)
