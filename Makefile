@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 # Test files side by side; `make test SPLIT=` runs them one after another.
 SPLIT ?= -n 2 --dist loadfile --no-loadscope-reorder
 
+# Two test processes share two cores; arithmetic that opens threads of its own only gets in their way.
+test fast engines: export OMP_NUM_THREADS ?= 1
+
 # An interpreter counts only if it runs, is 3.11 or newer and can make environments: version managers leave shims behind
 # that exist but do not start.
 FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \

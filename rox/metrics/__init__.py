@@ -2,7 +2,7 @@
 
 from rox.metrics.accounts import AccountScores, account_scores
 from rox.metrics.alert_rules import Rule, read_rules
-from rox.metrics.alerts import alerts, as_tickets, read_alerts, write_alerts
+from rox.metrics.alerts import alerts, read_alerts, write_alerts
 from rox.metrics.answers import ces, csat, mean_score, nps, score_distribution, scores
 from rox.metrics.bridges import Bridged, bridged
 from rox.metrics.drill import Drill, drill, moved_steps
@@ -36,7 +36,6 @@ __all__ = [
     "account_scores",
     "alerts",
     "answers_needed",
-    "as_tickets",
     "bridged",
     "ces",
     "change",

@@ -2,7 +2,7 @@
 
 Groups only: no customer is named, a group of fewer than ``min_cell`` customers is never told, and of single low
 answers only their number per group is. Every alert is written once. A file of alerts is itself a table of tickets, so
-that :func:`rox.metrics.tickets.follow_up` measures how fast they are taken up; see :func:`as_tickets`.
+that :func:`rox.metrics.tickets.follow_up` measures how fast they are taken up (:mod:`rox.review.alert_tickets`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from scipy import stats
 
 from rox.core.errors import DataError
 from rox.core.files import write_text
-from rox.core.study import Study
 from rox.core.units import Unit
 from rox.core.words import LANGUAGES, Language, say
 from rox.metrics.alert_rules import LOW, Rule, is_low
@@ -154,49 +153,6 @@ def read_alerts(path: str | Path) -> pd.DataFrame:
     texts = [column for column in COLUMNS if column not in (*numbers, "date", "due", "contacted")]
     frame = frame.assign(**{column: frame[column].str.removeprefix("'") for column in texts})
     return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in numbers})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _AlertTables:
-    study: Study
-    tables: Mapping[str, Any]
-    connection: Any
-
-    def fetch(self, expression: Any, /) -> pd.DataFrame:
-        """Run an expression on the alerts."""
-        frame: pd.DataFrame = self.connection.execute(expression)
-        return frame
-
-
-def as_tickets(path: str | Path, study: Study, *, on: dt.date | None = None) -> Tables:
-    """Read a file of alerts back as a table of tickets, for :func:`rox.metrics.tickets.follow_up` and ``backlog``.
-
-    An alert is opened on its ``date`` and taken up on the day in ``contacted``; it stands for itself, so that cells of
-    one are shown. Group by ``owner``, ``rule`` or ``window``.
-
-    Args:
-        path: The file.
-        study: The study it was written from.
-        on: The day up to which it is known what was taken up; by default that of the extract, or the last in the file.
-
-    Raises:
-        DataError: The file is not one of alerts.
-    """
-    frame = read_alerts(path)
-    days = [day for name in ("date", "contacted") for day in frame[name] if day is not None]
-    end = on or max([study.about.extract, *days])
-    dates = {name: pd.to_datetime(frame[name]) for name in ("date", "contacted")}
-    months = dates["date"].dt.year * 12 + dates["date"].dt.month - 1
-    texts = frame[["owner", "rule", "metric", "question", "group", "window"]].rename(columns={"window": "period"})
-    connection = ibis.duckdb.connect()
-    tickets = texts.assign(key=frame["alert"], customer=frame["alert"], month=months, **dates)
-    people = pd.DataFrame({"customer": frame["alert"], "segment": "all"})
-    made = {
-        "tickets": connection.create_table("tickets", tickets),
-        "customers": connection.create_table("customers", people),
-    }
-    about = study.about.model_copy(update={"extract": end, "min_cell": 1})
-    return _AlertTables(study=study.model_copy(update={"about": about}), tables=made, connection=connection)
 
 
 def _last_window(kind: str, day: dt.date) -> int:

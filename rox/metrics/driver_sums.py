@@ -112,10 +112,11 @@ def _counted(tables: Tables, table: Any, name: str, source: str, column: str, mo
         raise DataError(f"No row of {source!r} has {column} {wanted!r}.", ["write it as the table does"])
     times = rows["count"].cast("int64").sum() if "count" in rows.columns else rows.count()
     monthly = rows.group_by(who=rows.customer, happened=rows.month.cast("int64")).aggregate(times=times)
-    asked = table.select("customer", month=table.month.cast("int64")).distinct()
+    own = table.month.cast("int64")
+    asked = table.select("customer", month=own, since=own - months).distinct()
     near = asked.left_join(
         monthly,
-        (asked.customer == monthly.who) & (monthly.happened < asked.month) & (monthly.happened >= asked.month - months),
+        [asked.customer == monthly.who, monthly.happened < asked.month, monthly.happened >= asked.since],
     )
     counted = near.group_by(owner=near.customer, at=near.month).aggregate(
         found=ibis.least(ibis.coalesce(near.times.sum(), 0), MOST).cast("int64")

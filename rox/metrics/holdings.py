@@ -44,7 +44,7 @@ def holdings(tables: Tables, money: str, *, level: float = 0.90) -> pd.DataFrame
     people = customers.select(
         "customer",
         segment=customers.segment.cast("string") if "segment" in customers.columns else ibis.literal(EVERYBODY),
-        w=customers.weight.cast("float64") if "weight" in customers.columns else ibis.literal(1.0),
+        w=customers.weight.cast("float64") if "weight" in customers.columns else ibis.literal(1, "float64"),
     )
     joined = people.inner_join(now, people.customer == now.holder)
     w, held = joined.w, joined.held.fill_null(0.0)

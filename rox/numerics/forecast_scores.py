@@ -37,8 +37,8 @@ def crps(draws: ArrayLike, actual: float, se: float = 0.0) -> float:
         Gneiting & Raftery 2007, equation 21; Grimit et al. 2006, equation 5, for mixtures of normals.
 
     Example:
-        >>> crps([0.0, 1.0, 3.0], 1.0)
-        0.3333333333333333
+        >>> round(crps([0.0, 1.0, 3.0], 1.0), 6)
+        0.333333
     """
     x = _draws(draws, actual, se)
     if se == 0:

@@ -104,10 +104,10 @@ def _answer(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
 
 def _own_verdicts(found: AllocationReturn, language: Language) -> Iterator[Block]:
     """Say what the rule of its own case makes of each funded initiative, and which fall short of its probability."""
-    rows, below = [], []
+    rows, below, titles = [], [], _short_titles(found.portfolio, language)
     for key in [name for name, scale in found.chosen.scales.items() if scale != NOTHING]:
         case, draws, grade = found.portfolio.cases[key], found.joint.alone[key], found.joint.grades[key]
-        title, policy = case.about.title[language], case.policy or Policy.model_construct()
+        title, policy = titles[key], case.policy or Policy.model_construct()
         p, mean = float((draws > 0).mean()), float(draws.mean())
         worst = float(draws[draws <= np.quantile(draws, TAILS[0])].mean())
         is_worth = mean + policy.risk_aversion * worst > 0
@@ -180,10 +180,10 @@ def _menu(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
 
 
 def _sure(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
-    tell = _money(found, language)
+    tell, titles = _money(found, language), _short_titles(found.portfolio, language)
     rows = [
         (
-            found.portfolio.cases[str(key)].about.title[language],
+            titles[str(key)],
             probability(row["by_draw"], language),
             probability(row["share_by_draw"], language),
             say(
@@ -217,7 +217,8 @@ def _budgets(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
         )
         for row in found.budgets.to_dict("records")
     ]
-    titles = [Column(portfolio.cases[name.removeprefix(PLAN)].about.title[language]) for name in names]
+    short = _short_titles(portfolio, language)
+    titles = [Column(short[name.removeprefix(PLAN)]) for name in names]
     return (
         Table(
             caption=say("allocation.budgets.caption", language),
@@ -229,7 +230,7 @@ def _budgets(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
 
 
 def _together(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
-    joint, tell = found.joint, _money(found, language)
+    joint, tell, titles = found.joint, _money(found, language), _short_titles(found.portfolio, language)
     text = say(
         "allocation.together.text",
         language,
@@ -239,7 +240,7 @@ def _together(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
     )
     rows = [
         (
-            say("allocation.sum", language) if key == TOTAL else found.portfolio.cases[str(key)].about.title[language],
+            say("allocation.sum", language) if key == TOTAL else titles[str(key)],
             str(row["grade"]),
             tell(row["alone_mean"]),
             tell.span(row["alone_low"], row["alone_high"]),
@@ -258,11 +259,11 @@ def _together(found: AllocationReturn, language: Language) -> tuple[Block, ...]:
 
 
 def _shared(joint: JointReturn, language: Language) -> tuple[Block, ...]:
-    cases = joint.portfolio.cases
+    titles = _short_titles(joint.portfolio, language)
     meet = [
         (
-            cases[row["one"]].about.title[language],
-            cases[row["other"]].about.title[language],
+            titles[row["one"]],
+            titles[row["other"]],
             written("share", language)(row["share"]),
             count(row["customers"], language),
             probability(row["binds"], language) if row["binds"] else written("share", language)(0.0),
@@ -362,6 +363,13 @@ def _ranged(found: AllocationReturn, draws: NDArray[np.float64], language: Langu
     tell = _money(found, language)
     low, high = np.quantile(draws, TAILS)
     return say("number.with_range", language, value=tell(float(draws.mean())), range=tell.between(low, high))
+
+
+def _short_titles(portfolio: Portfolio, language: Language) -> dict[str, str]:
+    """Name each initiative in a table: its title up to a colon, where that still tells all of them apart."""
+    whole = {key: case.about.title[language] for key, case in portfolio.cases.items()}
+    short = {key: title.replace("：", ": ").partition(": ")[0].strip() or title for key, title in whole.items()}
+    return short if len(set(short.values())) == len(whole) else whole
 
 
 def _plan_said(portfolio: Portfolio, scales: Mapping[str, str], language: Language) -> str:

@@ -129,6 +129,12 @@ def test_a_case_says_all_its_faults_at_once(folder: Path) -> None:
         ("value = 219600", "value = -1", "people.mass: -1 is not a number of customers"),
         ("value = 240000\nmonths = [0]", "value = 240000\nmonths = [40]", "training: none of its months lies within"),
         ("value = 240000\n", "value = 240000\nlow = 1\n", "say the number one way"),
+        ('owner = "Treasury"', 'owner = ""', "margin.all.owner: empty; say who answers for it"),
+        (
+            "[people.gold]",
+            "[people]\nsilver = 5\n[people.gold]",
+            "people.silver: a number alone .found 5.; write value",
+        ),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(folder: Path, old: str, new: str, said: str) -> None:

@@ -15,8 +15,9 @@ from rox.cli import main
 from rox.core.errors import DataError
 from rox.core.study import read_study
 from rox.metrics.alert_rules import Rule, read_rules
-from rox.metrics.alerts import alerts, as_tickets, read_alerts, write_alerts
+from rox.metrics.alerts import alerts, read_alerts, write_alerts
 from rox.metrics.tickets import follow_up
+from rox.review.alert_tickets import as_tickets
 
 DATES = {"2025Q2": "2025-05-10", "2025Q3": "2025-08-10", "2025Q4": "2025-11-10"}
 
