@@ -245,7 +245,7 @@ def evidence_split(money: Return, language: Language) -> tuple[str, ...]:
             for grade, mean, share in zip(shares.index, shares["mean"], shares["share"], strict=True)
         )
         whole = "by_grade.amounts" if (shares["mean"] < 0).any() else "by_grade.sentence"
-        said = [say(whole, language, parts=estimates.joined(parts, language))]
+        said = [say(whole, language, parts=say("watched.and", language).join(parts))]
     said += months_after(money, language)
     if "npv_with_claims" in money.point:
         claims = estimates.joined((each.name for each in money.effects if each.grade is Grade.E), language)

@@ -308,7 +308,8 @@ def test_what_contradicts_itself_is_said_at_once(root: Path, tmp_path: Path) -> 
         read_case(path)
     faults = "\n".join(caught.value.faults)
     for part in (
-        "referral.rate: -1 to -1", "referral.conversion: 2 to 2", "referral.second: 0.3", "inflow: missing",
+        "referral.rate: -1 is not", "referral.conversion: 2 is not a share; 2% is 0.02",
+        "referral.second: 0.3", "inflow: missing",
         "in_budget_from: month 40", "referral.per: is per nps_point, the lift is in score_points",
     ):  # fmt: skip
         assert part in faults, faults
