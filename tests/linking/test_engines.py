@@ -125,7 +125,7 @@ def test_the_measures_of_a_report(measured: tuple[Experience, Experience]) -> No
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda tables: score_distribution(tables, "csat", ["unit"]),
+        lambda tables: score_distribution(tables, "csat", ["place"]),
         lambda tables: change(tables, "nps", "2024", "2025", by=["segment"]),
         lambda tables: response_chain(tables, ["month"]),
     ],
