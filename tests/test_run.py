@@ -69,7 +69,12 @@ def test_a_run_that_stops_says_why_in_words(stopped: str, folder: Path) -> None:
 
 def test_finished_stages_are_kept(run: Run, said: list[str]) -> None:
     kept = [line for line in said if line.endswith("unchanged, kept")]
-    assert [line.split()[1].rstrip(":") for line in kept] == ["01_experience", "02_nps_to_aum", "04_uplift", "06_drivers"]
+    assert [line.split()[1].rstrip(":") for line in kept] == [
+        "01_experience",
+        "02_nps_to_aum",
+        "04_uplift",
+        "06_drivers",
+    ]
     assert run.seconds["03_churn"] > 0
     assert run.seconds["05_roi_report_branch_refit"] > 0
 
