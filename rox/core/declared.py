@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -79,6 +80,36 @@ def faults_of(cause: ValidationError) -> list[str]:
             shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool)) else ""
             lines.append(f"{place}: {message}{shown}")
     return lines
+
+
+def entries(
+    model: type[Model],
+    table: str,
+    content: Mapping[str, Any],
+    faults: list[str],
+    *,
+    further: Callable[[Mapping[str, Any]], list[str]] = lambda raw: [],
+) -> tuple[Model, ...]:
+    """Build the entries of a list of tables; append what is wrong with them to ``faults``, by name or number.
+
+    Args:
+        model: What an entry is.
+        table: Name of the list, written ``[[table]]``.
+        content: The file.
+        faults: Appended to.
+        further: What else is wrong with an entry as it was written.
+    """
+    raw = content.get(table, [])
+    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
+        faults.append(f"{table}: write each as [[{table}]]")
+        return ()
+    built = []
+    for number, each in enumerate(raw, start=1):
+        entry, found = validated(model, each)
+        faults += [f"{table} {each.get('name', number)}: {fault}" for fault in [*found, *further(each)]]
+        if entry is not None:
+            built.append(entry)
+    return tuple(built)
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> tuple[Model | None, list[str]]:

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 from scipy.special import ndtri
 
 from rox.core.check import Grade
-from rox.core.declared import Declared, read_toml, validated
+from rox.core.declared import Declared, entries, read_toml
 from rox.core.effect import Effect
 from rox.core.errors import DataError
 from rox.core.estimand import DESCRIPTIVE, Estimand, Question
@@ -31,7 +31,6 @@ AGREEING = ("question", "outcome", "unit", "currency", "dose", "aggregator", "co
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Text = Annotated[str, Field(min_length=1)]
-Found = TypeVar("Found", bound="Finding")
 
 
 class Finding(Declared):
@@ -253,8 +252,12 @@ def _parsed(text: str, *, where: str, path: Path | None, origin: str) -> Registe
         f"{name}: unknown name; needed: [[evaluation]] or [[published]]"
         for name in sorted(content.keys() - {"evaluation", "published"})
     ]
-    evaluations = _entries(Evaluation, "evaluation", content, faults)
-    published = _entries(Published, "published", content, faults)
+    evaluations = entries(
+        Evaluation, "evaluation", content, faults, further=lambda raw: _disagreements(raw, published=False)
+    )
+    published = entries(
+        Published, "published", content, faults, further=lambda raw: _disagreements(raw, published=True)
+    )
     names = Counter(
         each["name"]
         for raw in (content.get("evaluation"), content.get("published"))
@@ -268,22 +271,6 @@ def _parsed(text: str, *, where: str, path: Path | None, origin: str) -> Registe
     if faults:
         raise DataError(f"{where} has {len(faults)} fault{'s' if len(faults) > 1 else ''}.", faults)
     return Register(evaluations=evaluations, published=published, path=path, text=text, origin=origin)
-
-
-def _entries(model: type[Found], table: str, content: Mapping[str, Any], faults: list[str]) -> tuple[Found, ...]:
-    """Build the entries of a table; append what is wrong with them to ``faults``."""
-    raw = content.get(table, [])
-    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
-        faults.append(f"{table}: write each as [[{table}]]")
-        return ()
-    built = []
-    for number, each in enumerate(raw, start=1):
-        entry, found = validated(model, each)
-        found += _disagreements(each, published=model is Published)
-        faults += [f"{table} {each.get('name', number)}: {fault}" for fault in found]
-        if entry is not None:
-            built.append(entry)
-    return tuple(built)
 
 
 def _disagreements(raw: Mapping[str, Any], *, published: bool) -> list[str]:

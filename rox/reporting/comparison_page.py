@@ -11,7 +11,7 @@ import pandas as pd
 from rox.core.check import Check, Verdict
 from rox.core.comparison import HEADLINES, MAIN, Comparison, RunFacts
 from rox.core.words import Language, say
-from rox.reporting.blocks import Badge, Cell, Column, Figure, Part, Points, Table, Text, Tone
+from rox.reporting.blocks import Badge, Block, Cell, Column, Figure, Part, Points, Table, Text, Tone
 from rox.reporting.comparison_figure import ENDS, bridge_of_runs, moving_rows
 from rox.reporting.numbers import Form, form, significant
 from rox.reporting.plain_page import plain_page
@@ -110,8 +110,8 @@ def exact_form(comparison: Comparison, headline: str, language: Language, *, sig
     return Form(unit=unit, language=language, currency=currency, step=step, signed=signed)
 
 
-def _part(key: str, language: Language, *blocks: object) -> Part:
-    return Part(key=key, heading=say(f"comparison.part.{key}", language), blocks=blocks)  # type: ignore[arg-type]
+def _part(key: str, language: Language, *blocks: Block) -> Part:
+    return Part(key=key, heading=say(f"comparison.part.{key}", language), blocks=blocks)
 
 
 def _named(run: RunFacts, language: Language) -> str:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from rox.core.words import Language, say
-from rox.reporting.figures import SMALL, _label_ticks, _rows
+from rox.reporting.figures import SMALL, label_ticks, name_rows
 from rox.reporting.numbers import probability
 from rox.reporting.svg import BAND, GAIN, INK, LOSS, MUTED, with_faces
 
@@ -37,9 +37,9 @@ def importance(
     for place, (right, first) in enumerate(zip(high, table["p_first"], strict=True)):
         text = say("figure.drivers.first", language, p=probability(float(first), language))
         ax.annotate(text, (right, place), (6, 0), textcoords="offset points", va="center", fontsize=SMALL, color=MUTED)
-    _rows(ax, pd.Series(_called(table["driver"], labels)))
+    name_rows(ax, pd.Series(_called(table["driver"], labels)))
     ax.set_xlim(0, end)
-    _label_ticks(ax, "share", language, "x")
+    label_ticks(ax, "share", language, "x")
     ax.set_xlabel(say("figure.drivers.share", language))
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
@@ -81,7 +81,7 @@ def quadrant(
     for key, (across, up, ha, va) in ends.items():
         text = say(f"figure.drivers.{key}", language)
         ax.text(across, up, text, transform=ax.transAxes, ha=ha, va=va, fontsize=SMALL, color=MUTED)
-    _label_ticks(ax, "share", language, "y")
+    label_ticks(ax, "share", language, "y")
     ax.set_xlabel(say("figure.drivers.performance", language))
     ax.set_ylabel(say("figure.drivers.share", language))
     sns.despine(ax=ax)

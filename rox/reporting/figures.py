@@ -40,7 +40,7 @@ def waterfall(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
     for place, (start, end, kind) in enumerate(zip(starts, ends, steps["kind"], strict=True)):
         text = plain.number(end) if kind == "total" else shape.number(end - start)
         _beside(ax, max(start, end), place, text, bold=kind == "total")
-    _rows(ax, steps[language])
+    name_rows(ax, steps[language])
     return with_faces(_only_zero_line(ax), language)
 
 
@@ -63,7 +63,7 @@ def distribution(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_yticks([])
     ax.set_ylabel("")
     ax.set_xlabel(say("figure.npv", language))
-    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
+    label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
 
@@ -84,10 +84,10 @@ def tornado(money: Return, ax: Axes, *, language: Language = "en", rows: int = 8
     if len(ends):
         span = float(np.ptp([*ends.ravel(), base])) or 1.0
         ax.set_xlim(min(ends.min(), base) - 0.2 * span, max(ends.max(), base) + 0.2 * span)
-    _rows(ax, table[language])
+    name_rows(ax, table[language])
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
         ax.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
-    _label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
+    label_ticks(ax, "money", language, "x", currency=money.case.about.currency, ticks=7)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
 
@@ -103,7 +103,7 @@ def fan(money: Return, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_xlabel(say("figure.months", language))
     ax.set_xlim(0, months[-1])
     ax.set_xticks(np.arange(0, months[-1] + 1, 6 if months[-1] <= 60 else 12))
-    _label_ticks(ax, "money", language, "y", currency=money.case.about.currency)
+    label_ticks(ax, "money", language, "y", currency=money.case.about.currency)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax)
     return with_faces(ax, language)
@@ -123,7 +123,7 @@ def event_study(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
         ax.axvline(-0.5, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
     ax.set_xlabel(say("figure.since", language))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
-    _label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
+    label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax)
     return with_faces(ax, language)
@@ -149,8 +149,8 @@ def by_group(effect: Effect, ax: Axes, *, language: Language = "en", rows: pd.Da
     for place, (group, row) in enumerate(rows.iterrows()):
         own = estimates.form_of(effect, language, pd.DataFrame([row])) if shape.unit == "money" else shape
         _beside(ax, row["high"], place, own.number(row["middle"]), bold=group == EVERYONE)
-    _rows(ax, [estimates.group_name(str(group), language) for group in rows.index])
-    _label_ticks(ax, estimates.unit_of(effect.estimand), language, "x", currency=effect.estimand.currency, signed=True)
+    name_rows(ax, [estimates.group_name(str(group), language) for group in rows.index])
+    label_ticks(ax, estimates.unit_of(effect.estimand), language, "x", currency=effect.estimand.currency, signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
@@ -170,7 +170,7 @@ def trend(rows: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes:
     every = max(1, int(np.ceil(len(rows) / 8)))
     ax.set_xticks(places[::every], [str(period) for period in rows["period"].iloc[::every]])
     ax.set_xlim(-0.5, max(len(rows) - 0.5, 0.5))
-    _label_ticks(ax, "number", language, "y")
+    label_ticks(ax, "number", language, "y")
     sns.despine(ax=ax)
     return with_faces(ax, language)
 
@@ -206,7 +206,7 @@ def paths(effect: Effect, ax: Axes, *, language: Language = "en") -> Axes:
     ax.set_xlabel(say("figure.since_answer", language))
     ax.set_ylabel(say("figure.index", language))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
-    _label_ticks(ax, "number", language, "y")
+    label_ticks(ax, "number", language, "y")
     sns.despine(ax=ax)
     return with_faces(ax, language)
 
@@ -228,7 +228,7 @@ def specification_curve(effect: Effect, ax: Axes, *, language: Language = "en") 
     ax.axhline(0, color=INK, linewidth=0.9)
     ax.set_xticks([])
     ax.set_xlabel(say("figure.specifications", language, count=len(table)))
-    _label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
+    label_ticks(ax, estimates.unit_of(effect.estimand), language, "y", currency=effect.estimand.currency)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax, bottom=True)
     return with_faces(ax, language)
@@ -253,8 +253,8 @@ def pooling(table: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes
         places = np.arange(len(table)) + shift
         ax.hlines(places, low, high, color=colour, linewidth=2, alpha=0.7)
         ax.plot(middle, places, "o", color=colour, markersize=5, label=say(name, language))
-    _rows(ax, [estimates.group_name(str(group), language) for group in table.index])
-    _label_ticks(ax, "share", language, "x", signed=True)
+    name_rows(ax, [estimates.group_name(str(group), language) for group in table.index])
+    label_ticks(ax, "share", language, "x", signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax, left=True)
@@ -279,9 +279,9 @@ def questions(effects: Sequence[Effect], ax: Axes, *, language: Language = "en")
         ax.plot([row["middle"]], [place], "o", color=GAIN, markersize=6)
         _beside(ax, row["high"], place, shape.number(row["middle"]))
     _room_at_the_right(ax, rows["low"].to_numpy(), rows["high"].to_numpy())
-    _rows(ax, [f"{estimates.effect_name(effect.name, language)} ({effect.grade})" for effect in effects])
+    name_rows(ax, [f"{estimates.effect_name(effect.name, language)} ({effect.grade})" for effect in effects])
     first = effects[0].estimand
-    _label_ticks(ax, estimates.unit_of(first), language, "x", currency=first.currency, signed=True)
+    label_ticks(ax, estimates.unit_of(first), language, "x", currency=first.currency, signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
@@ -300,9 +300,9 @@ def bracket(table: pd.DataFrame, ax: Axes, *, language: Language = "en") -> Axes
         colour = MUTED if str(name).endswith("_corrected") else GAIN
         ax.plot([row["percent_low"], row["percent_high"]], [place, place], color=colour, linewidth=2.2)
         ax.plot([row["percent"]], [place], "s", color=colour, markersize=6)
-    _rows(ax, [say(f"reading.{name}", language) for name in shown.index])
+    name_rows(ax, [say(f"reading.{name}", language) for name in shown.index])
     ax.set_xlabel(say("figure.percent_per_point", language))
-    _label_ticks(ax, "number", language, "x", signed=True)
+    label_ticks(ax, "number", language, "x", signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)
@@ -314,7 +314,7 @@ def arithmetic_form(money: Return, like: Iterable[float], language: Language, *,
     return form("money", language, like=like, step=step, currency=money.case.about.currency, signed=signed)
 
 
-def _label_ticks(
+def label_ticks(
     ax: Axes, unit: str, language: Language, which: str, *, currency: str = "", ticks: int = 6, signed: bool = False
 ) -> None:
     """Place round ticks and write their numbers with the digits they need."""
@@ -327,7 +327,7 @@ def _label_ticks(
     axis.set_major_formatter(FuncFormatter(lambda value, _: shape.number(value)))
 
 
-def _rows(ax: Axes, names: Iterable[object], most: int = 2) -> None:
+def name_rows(ax: Axes, names: Iterable[object], most: int = 2) -> None:
     """Name the rows at the left, each line of a name as a text of its own, so that a reader's font cannot shift it."""
     labels = [wrapped(str(name), most=most) for name in names]
     ax.set_yticks(range(len(labels)), [""] * len(labels))

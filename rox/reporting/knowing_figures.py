@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from rox.core.words import Language, say
-from rox.reporting.figures import SMALL, _label_ticks, _rows
+from rox.reporting.figures import SMALL, label_ticks, name_rows
 from rox.reporting.svg import BAND, GAIN, INK, with_faces
 
 THICK, THIN = 0.62, 0.30
@@ -28,8 +28,8 @@ def spread_by_factor(table: pd.DataFrame, ax: Axes, *, language: Language = "en"
     total, first = (np.clip(table[name].to_numpy(dtype=float), 0, None) for name in ("total", "first"))
     ax.barh(places, total, height=THICK, color=BAND, label=say("figure.share.total", language))
     ax.barh(places, first, height=THIN, color=GAIN, label=say("figure.share.first", language))
-    _rows(ax, table[language], LINES)
-    _label_ticks(ax, "share", language, "x")
+    name_rows(ax, table[language], LINES)
+    label_ticks(ax, "share", language, "x")
     ax.set_xlim(0, max(1.08 * float(np.max([*total, *first, 0.01])), 0.05))
     ax.set_xlabel(say("figure.share", language))
     ax.axvline(0, color=INK, linewidth=0.9)

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from rox.core.words import Language, say
-from rox.reporting.figures import SMALL, _label_ticks, _rows
+from rox.reporting.figures import SMALL, label_ticks, name_rows
 from rox.reporting.svg import GAIN, INK, LOSS, MUTED, RULE, TOTAL, with_faces
 
 NORMAL_90 = 1.6449
@@ -32,8 +32,8 @@ def priors(
     ax.plot(before, places - 0.14, "o", color=MUTED, markersize=5, label=say("figure.prior", language))
     ax.hlines(places + 0.14, table["low"], table["high"], color=GAIN, linewidth=2.4)
     ax.plot(table["mean"], places + 0.14, "o", color=GAIN, markersize=5.5, label=say("figure.posterior", language))
-    _rows(ax, [say(f"figure.prior.{name}", language) for name in table.index])
-    _label_ticks(ax, unit, language, "x", currency=currency, signed=True)
+    name_rows(ax, [say(f"figure.prior.{name}", language) for name in table.index])
+    label_ticks(ax, unit, language, "x", currency=currency, signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=SMALL, borderaxespad=0)
     sns.despine(ax=ax, left=True)
@@ -61,7 +61,7 @@ def honest(
     ax.set_xticks(bounds, [f"{bound:g}" for bound in bounds])
     ax.set_xlim(bounds.min() - 0.25, bounds.max() + 0.25)
     ax.set_xlabel(say("figure.drift", language))
-    _label_ticks(ax, unit, language, "y", currency=currency, signed=True)
+    label_ticks(ax, unit, language, "y", currency=currency, signed=True)
     sns.despine(ax=ax)
     return with_faces(ax, language)
 
@@ -82,8 +82,8 @@ def ways(table: pd.DataFrame, ax: Axes, *, language: Language = "en", unit: str 
     ax.hlines(places, shown["low"], shown["high"], color=colours, linewidth=2.4)
     ax.scatter(shown["estimate"], places, color=colours, s=34, zorder=3)
     ax.axvline(float(shown["estimate"].iloc[0]), color=RULE, linewidth=0.9, zorder=0)
-    _rows(ax, [say(f"figure.way.{name}", language) for name in shown.index])
-    _label_ticks(ax, unit, language, "x", currency=currency, signed=True)
+    name_rows(ax, [say(f"figure.way.{name}", language) for name in shown.index])
+    label_ticks(ax, unit, language, "x", currency=currency, signed=True)
     ax.axvline(0, color=INK, linewidth=0.9)
     sns.despine(ax=ax, left=True)
     return with_faces(ax, language)

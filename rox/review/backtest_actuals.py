@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, FiniteFloat
 
 from rox.core.case import EVERYONE
-from rox.core.declared import Declared, read_toml, validated
+from rox.core.declared import Declared, entries, read_toml
 from rox.core.errors import DataError
 from rox.core.forecast import Forecast
 
@@ -134,10 +134,10 @@ def read_actuals(path: str | Path, forecasts: Sequence[Forecast]) -> Actuals:
         for name in sorted(content.keys() - {"measured", "booked", "paid", "begun"})
     ]
     found = Actuals(
-        measured=_entries(Measured, "measured", content, faults),
-        booked=_entries(Booked, "booked", content, faults),
-        paid=_entries(Paid, "paid", content, faults),
-        begun=_entries(Begun, "begun", content, faults),
+        measured=entries(Measured, "measured", content, faults),
+        booked=entries(Booked, "booked", content, faults),
+        paid=entries(Paid, "paid", content, faults),
+        begun=entries(Begun, "begun", content, faults),
     )
     faults += list(_misplaced(found, forecasts))
     if faults:
@@ -155,20 +155,6 @@ def effect_named(entry: Measured, forecast: Forecast) -> str:
     """Return the name of the effect that was measured; empty where it is not clear which."""
     names = [each.name for each in forecast.promises]
     return entry.effect or (names[0] if len(names) == 1 else "")
-
-
-def _entries(model: type[Entry], table: str, content: Mapping[str, Any], faults: list[str]) -> tuple[Entry, ...]:
-    raw = content.get(table, [])
-    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
-        faults.append(f"{table}: write each as [[{table}]]")
-        return ()
-    built = []
-    for number, each in enumerate(raw, start=1):
-        entry, found = validated(model, each)
-        faults += [f"{table} {number}: {fault}" for fault in found]
-        if entry is not None:
-            built.append(entry)
-    return tuple(built)
 
 
 def _misplaced(actuals: Actuals, forecasts: Sequence[Forecast]) -> Iterator[str]:

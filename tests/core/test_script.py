@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,23 +48,17 @@ def ledger(*lines: tuple[str, str] | tuple[str, str, str], horizon: int = HORIZO
 
 
 @pytest.fixture(scope="module")
-def run() -> Totals:
-    """Run ledgers in JavaScript: for each, one row of totals per row of inputs; None stands for no value."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no JavaScript engine called node on this machine")
+def run(browser: Any) -> Totals:
+    """Run ledgers in the browser: for each, one row of totals per row of inputs; NaN stands for no value."""
+    page = browser.new_page()
 
     def totals(ledgers: Sequence[Ledger], values: Sequence[Sequence[float]]) -> list[list[list[float]]]:
         parts = []
         for each in ledgers:
             script = ledger_script(each, [line.name for line in each.lines if line.scope == "total"])
             parts.append(f"(()=>{{'use strict';{script}\nreturn rows.map(x=>ledger(x).map(v=>String(v)))}})()")
-        text = (
-            f"const rows={json.dumps([list(row) for row in values])};console.log(JSON.stringify([{','.join(parts)}]))"
-        )
-        done = subprocess.run([node, "-"], input=text, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return [[list(map(float, row)) for row in each] for each in json.loads(done.stdout)]
+        text = f"()=>{{const rows={json.dumps([list(row) for row in values])};return [{','.join(parts)}]}}"
+        return [[list(map(float, row)) for row in each] for each in page.evaluate(text)]
 
     return totals
 

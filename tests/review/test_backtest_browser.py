@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,19 +43,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Backtest:
     early = entries[0].model_copy(update={"month": 6})
     book = Booked.model_validate({"forecast": first.name, "month": 12, "customers": 1000.0, "income": 900.0, **WHO})
     return backtest(forecasts, Actuals(measured=(*entries, early), booked=(book,)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium; skip where it or its driver is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -34,7 +34,8 @@ def _part(book: Book, sheet: Worksheet, row: int, key: str, pairs: Iterator[tupl
         row += 1
         sheet.write_string(row, 0, name, book.style("wrap", "strong"))
         sheet.write_string(row, 1, text, book.style("wrap"))
-        book.wrapped(sheet, row, text, WIDTHS[1])
+        lines = max(book.lines(text, WIDTHS[1]), book.lines(name, WIDTHS[0]))
+        book.high(sheet, row, lines)
     return row + 1
 
 

@@ -210,8 +210,15 @@ class Book:
 
     def wrapped(self, sheet: Worksheet, row: int, text: str, width: float, *, least: float = 15) -> None:
         """Make a row as high as a text needs that wraps in a column, or merged columns, of this width."""
+        self.high(sheet, row, self.lines(text, width), least=least)
+
+    def lines(self, text: str, width: float) -> int:
+        """Return in how many lines a text wraps in a column of this width."""
         wide = sum(2.0 if ord(sign) > 0x2E7F else 1.0 for sign in text)
-        lines = max(1, math.ceil(wide / (1.05 * width)))
+        return max(1, math.ceil(wide / (1.05 * width)))
+
+    def high(self, sheet: Worksheet, row: int, lines: int, *, least: float = 15) -> None:
+        """Make a row as high as so many lines need."""
         sheet.set_row(row, max(least, 13.5 * lines + 2))
 
     def section(self, sheet: Worksheet, row: int, title: str, last: int, first: int = 0) -> None:
