@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import bayes, growth, linking, models, panel, survival
+from benchmarks import bayes, growth, linking, models, panel, scorecard, survival
 from benchmarks.measure import machine, versions
 
 HOW = """Every figure on this page was written by one run of
@@ -37,6 +37,11 @@ Loading types every column and checks the data contract; linking joins each mont
 answer before it and counts the trail. `cells` reduces the linked panel to sums by segment, month and score;
 `decode` sums the same columns."""
 
+SCORECARD = """Scores of three questions over all, by quarter and by segment, with errors clustered by customer, and how
+often customers answer: `rox.experience`. `scan` is one statement of the engine that joins the same answers to their
+customers and sums the same questions by quarter and segment; `scan by customer` does so by customer first, as every
+error must that knows who answered twice. Statements are those sent to the engine."""
+
 MODELS = """Models of the score, fitted from sums that the engine takes. "After the sums" is all that is not the engine:
 solving, leaving buckets out, checks, tables, and writing the statements. It depends on segments, months and
 controls, and not on the number of customers. The answers themselves are written out by the engine in the first
@@ -56,6 +61,7 @@ def main() -> None:
     parser.add_argument("--growth-rows", type=float, default=1e8, help="largest size of rox alone")
     parser.add_argument("--survival-rows", type=float, nargs="+", default=[1e5, 1e6], help="customers of the Cox model")
     parser.add_argument("--linking-rows", type=float, default=2.4e7, help="customer-months linked")
+    parser.add_argument("--scorecard-rows", type=float, default=1e7, help="answers of the scorecard")
     parser.add_argument("--model-rows", type=float, default=1e7, help="largest size of the models, customer-months")
     parser.add_argument("--bayes-rows", type=float, default=1e6, help="outcomes behind the hierarchical model")
     parser.add_argument("--rounds", type=int, default=3)
@@ -96,6 +102,8 @@ def document(asked: argparse.Namespace) -> str:
             parts.append(survival.report(rows, truncated, rounds, 1, names))
     parts += ["## Loading, linking, cells", LINKING, f"### {asked.linking_rows:.3g} customer-months"]
     parts.append(linking.report(asked.linking_rows, rounds, 1))
+    parts += ["## Scorecard", SCORECARD, f"### {asked.scorecard_rows:.3g} answers"]
+    parts.append(scorecard.report(asked.scorecard_rows, rounds, 1))
     parts += ["## Models", MODELS, models.report(asked.model_rows, rounds, 1)]
     parts += ["## Hierarchical model", BAYES]
     parts.append(bayes.report(asked.bayes_rows, rounds, 1, ["rox"] if asked.rox_only else None))

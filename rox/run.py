@@ -32,8 +32,17 @@ MAYBE: Mapping[str, tuple[str, ...]] = {
     "04_uplift": ("experiment", "closed_loop", "funnel"),
 }
 """Which it leaves behind where the data carry them."""
-READS: Mapping[str, tuple[str, ...]] = {"06_drivers": ("lead_lag",)}
-"""Which effects of an earlier one it reads if they are there."""
+READS: Mapping[str, tuple[str, ...]] = {
+    "06_drivers": tuple(name for names in (*EFFECTS.values(), *MAYBE.values()) for name in names)
+}
+"""Which effects of earlier ones it reads if they are there."""
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "01_experience": ("rivals.toml", "experience.toml"),
+    "06_drivers": ("chain.toml",),
+}
+"""Which files beside the study it reads if they are there."""
+PAGES: Mapping[str, tuple[str, ...]] = {"06_drivers": ("chain.html",)}
+"""Which pages it leaves behind."""
 REPORT = "05_roi_report"
 Say = Callable[[str], None]
 
@@ -219,15 +228,20 @@ def _stages(
         if notebook == "04_uplift" and not study.initiatives:
             wanted -= set(effects)
             continue
-        if notebook == "06_drivers" and len(study.drivers) < 2:
-            continue
         yield Stage(
             name=notebook,
             notebook=notebook,
             values=given(notebook, {}),
-            leaves=(folder / "records" / f"{notebook}.json", *(effect_file(name) for name in effects)),
+            leaves=(
+                folder / "records" / f"{notebook}.json",
+                *(effect_file(name) for name in effects),
+                *(folder / name for name in PAGES.get(notebook, ())),
+            ),
             maybe=tuple(effect_file(name) for name in MAYBE.get(notebook, ())),
-            reads=tuple(effect_file(name) for name in READS.get(notebook, ())),
+            reads=(
+                *(effect_file(name) for name in READS.get(notebook, ())),
+                *(study.folder / name for name in BESIDE.get(notebook, ())),
+            ),
         )
     for case in cases:
         name = f"{REPORT}_{case}"

@@ -66,7 +66,7 @@ def test_panels_have_the_shape_they_are_said_to_have(tmp_path: Path, monkeypatch
 @pytest.mark.slow
 def test_one_command_writes_the_page(root: Path, tmp_path: Path) -> None:
     sizes = ["--panel-rows", "1e4", "--growth-rows", "1e4", "--survival-rows", "2e3", "--linking-rows", "1e4"]
-    sizes += ["--model-rows", "4e4", "--bayes-rows", "2e3"]
+    sizes += ["--model-rows", "4e4", "--bayes-rows", "2e3", "--scorecard-rows", "2e3"]
     words = [sys.executable, "-m", "benchmarks", "--rox-only", "--rounds", "1", "--repeats", "0", *sizes]
     environment = {**os.environ, "ROX_BENCHMARKS": str(tmp_path / "data")}
     page = tmp_path / "performance.md"
@@ -82,6 +82,7 @@ def test_one_command_writes_the_page(root: Path, tmp_path: Path) -> None:
         "## Growth",
         "## Survival",
         "## Loading, linking, cells",
+        "## Scorecard",
         "## Models",
         "## Hierarchical",
     ):

@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 
 from rox.cli import main
+from rox.simulate.study import write_study
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bank with all the tables of the bundled one."""
+    folder = tmp_path_factory.mktemp("bank") / "b"
+    write_study(folder, preset_name="cmb", customers=600)
+    return folder / "study.toml"
 
 
 def test_the_bundled_tree_as_page_and_record(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ VERBS = {
     "plan": "plan",
     "sample": "sample",
     "tree": "tree",
+    "chain": "chain",
     "alerts": "alerts",
     "allocate": "allocate",
     "freeze": "freeze",

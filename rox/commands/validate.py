@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ def add(command: Command) -> None:
         help="worlds: easy, cmb, hard, or one with another order of branches, such as cmb/dip or cmb/trend "
         "(default: easy cmb hard)",
     )
-    validate.add_argument("--replications", type=int, default=12, help="banks per world (default: 12)")
+    validate.add_argument(
+        "--measures",
+        action="store_true",
+        help="try the measures instead: coverage of their intervals, false alarms, and what silence hides",
+    )
+    validate.add_argument(
+        "--replications", type=int, help="banks per world (default: 12), or samples of each design of measures (2000)"
+    )
     validate.add_argument("--customers", type=int, default=10_000, help="customers of each bank (default: 10000)")
     validate.add_argument("--seed", type=int, default=1, help="seed of the first bank (default: 1)")
     validate.add_argument(
@@ -62,25 +70,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from rox.validation.document import document, tables_text
     from rox.validation.laboratory import validate
 
-    live = sys.stderr.isatty()
-
-    def tell(line: str) -> None:
-        print(f"\r\033[K{line[:110]}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
-
+    if options.measures:
+        return _measured(options)
     board = validate(
         options.presets,
         dials=settings(options.dial, "--dial", "GROUP"),
         methods=options.estimators,
-        replications=options.replications,
+        replications=12 if options.replications is None else options.replications,
         customers=options.customers,
         seed=options.seed,
         out=options.out,
         jobs=options.jobs,
         posteriors=options.posteriors,
-        progress=(lambda line: None) if options.quiet else tell,
+        progress=_teller(options),
     )
-    if live and not options.quiet:
-        print(file=sys.stderr)
+    _done(options)
     record, text = board.as_record(), document(board, options.language)
     written = [
         write_text(options.out / "validation.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"),
@@ -97,3 +101,40 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         print(tables_text(board, options.language))
         print(f"Wrote {', '.join(str(path) for path in written)}.")
     return {**record, "files": [str(path) for path in written]}
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Try the measures, and write what was found."""
+    from rox.core.files import write_text
+    from rox.validation.measures import Size, measure
+    from rox.validation.measures_document import measures_document, measures_text
+
+    size = Size() if options.replications is None else Size.of(options.replications)
+    found = measure(size, seed=options.seed, jobs=options.jobs, progress=_teller(options))
+    _done(options)
+    record, text = found.as_record(), measures_document(found, options.language)
+    written = [
+        write_text(options.out / "measures.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"),
+        *(write_text(path, text) for path in (options.out / "measures.md", options.document) if path is not None),
+    ]
+    if not options.json:
+        print(measures_text(found, options.language))
+        print(f"Wrote {', '.join(str(path) for path in written)}.")
+    return {**record, "files": [str(path) for path in written]}
+
+
+def _teller(options: argparse.Namespace) -> Callable[[str], None]:
+    """Return what prints a line of progress, over the one before on a terminal."""
+    if options.quiet:
+        return lambda line: None
+    live = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        print(f"\r\033[K{line[:110]}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _done(options: argparse.Namespace) -> None:
+    if sys.stderr.isatty() and not options.quiet:
+        print(file=sys.stderr)

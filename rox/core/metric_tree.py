@@ -66,7 +66,7 @@ class Metric(Declared):
         idle: Windows without activity that make a customer inactive.
         unit: Unit of the number.
         variance: How its uncertainty is told; it follows from the estimator.
-        direction: Whether more of it is better.
+        direction: Whether more of it is better; of a mean or quantile of answers the study's scale says so.
         level: Macro (the company or a business unit), meso (an element of the experience), micro (a touchpoint).
         stage: Stage of the journey.
         touchpoint: Where company and customer meet.
@@ -138,8 +138,17 @@ class Metric(Declared):
             limit = getattr(self, name)
             if limit is not None and self.is_share and not 0 <= limit <= 1:
                 yield f"{name} {limit:g} is no share between 0 and 1"
-        if self.target is not None and self.alert is not None and self.sign * (self.target - self.alert) < 0:
+            if limit is not None and self.estimator == "nps" and not -100 <= limit <= 100:
+                yield f"{name} {limit:g} is no NPS between -100 and 100"
+        if self.estimator in ("nps", "top_two") and self.direction == "down":
+            yield f"more is always better of {self.estimator}, which is read from the better end of the scale"
+        elif self.alert_is_better and (self.estimator not in ("mean", "quantile") or self.table != "answers"):
             yield f"the alert {self.alert:g} is better than the target {self.target:g}; is `direction` right?"
+
+    @property
+    def alert_is_better(self) -> bool:
+        """Whether the alert lies on the better side of the target."""
+        return self.target is not None and self.alert is not None and self.sign * (self.target - self.alert) < 0
 
     @property
     def is_share(self) -> bool:
@@ -222,26 +231,6 @@ class MetricTree(Declared):
         for goal in self.goals:
             for signal in (name for name, each in self.signals.items() if each.goal == goal):
                 yield from ((goal, signal, name) for name, each in self.metrics.items() if each.signal == signal)
-
-    def require_outcome(self, metric: str) -> Metric:
-        """Return a metric from which value may be computed.
-
-        Raises:
-            DataError: There is no such metric, it is a proxy (ROX-M14), or it is not declared an outcome.
-        """
-        if metric not in self.metrics:
-            raise DataError(f"The tree has no metric {metric!r}.", [f"its metrics are {', '.join(self.metrics)}"])
-        found = self.metrics[metric]
-        if found.proxy:
-            raise DataError(
-                f"ROX-M14: {metric} is a proxy: it may be a driver of experience, never an outcome of value.",
-                [f"outcomes are {', '.join(n for n, each in self.metrics.items() if each.outcome) or 'none'}"],
-            )
-        if not found.outcome:
-            raise DataError(
-                f"{metric} is not declared an outcome of value.", [f"metrics.{metric}: write outcome = true"]
-            )
-        return found
 
 
 def read_tree(path: str | Path, *, templates: Traversable | None = None) -> MetricTree:

@@ -52,7 +52,7 @@ REQUIRED_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "customers": ("since", "segment", "unit", "opened", "weight", "came"),
-        "invitations": ("key", "channel", "contact"),
+        "invitations": ("key", "channel", "contact", "status", "reason", "reminder"),
         "answers": ("key", "invitation", "contact", "available"),
         "feedback": ("key", "channel", "topic"),
         "events": ("count",),
@@ -67,6 +67,10 @@ OPTIONAL_ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+InvitationStep = Literal["excluded", "eligible", "contactable", "invited", "delivered", "opened", "started", "answered"]
+STEPS: tuple[InvitationStep, ...] = get_args(InvitationStep)
+"""How far an invitation can have come, in order; it was sent from ``invited`` on."""
 
 
 def file_and_sheet(path: str) -> tuple[str, str | None]:
@@ -170,7 +174,8 @@ class Table(Declared):
     """One table: a file, a query over the sources or in a database, and its columns by role.
 
     ``hold_out_share`` is the share of tickets that were to be held out by lot; ``earned`` lists the ways of coming, in
-    the column of role ``came`` of the customers, that are somebody's recommendation.
+    the column of role ``came`` of the customers, that are somebody's recommendation; ``steps`` says which step each
+    word in the column of role ``status`` of the invitations stands for.
     """
 
     path: str | None = None
@@ -180,6 +185,7 @@ class Table(Declared):
     controls: tuple[Name, ...] = ()
     voluntary: tuple[str, ...] = ()
     earned: tuple[str, ...] = ()
+    steps: Mapping[str, InvitationStep] = {}
     dates: Literal["dmy", "mdy"] | None = None
     hold_out_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
@@ -193,7 +199,11 @@ class Table(Declared):
 
 
 class Scale(Declared):
-    """A question of the survey and its scale; ``replaces`` names the score on the scale the question had before."""
+    """A question of the survey and its scale.
+
+    ``replaces`` names the score on the scale the question had before; ``pillar`` the part of the experience that a
+    driver belongs to.
+    """
 
     column: str
     low: int
@@ -202,6 +212,7 @@ class Scale(Declared):
     label: Words
     higher_is_better: bool = True
     replaces: Name | None = None
+    pillar: Words | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Scale:
@@ -414,6 +425,8 @@ def _cross_faults(study: Study) -> list[str]:
             faults.append(f"tables.{name}.hold_out_share: the table has no column of role hold_out")
         if table.earned and "came" not in table.columns:
             faults.append(f"tables.{name}.earned: the table has no column of role came, how customers came")
+        if table.steps and (name != "invitations" or "status" not in table.columns):
+            faults.append(f"tables.{name}.steps: only invitations with a column of role status have steps")
         if table.voluntary and name != "exits":
             faults.append(f"tables.{name}.voluntary: only the exits table has voluntary reasons")
     for source, pattern in study.sources.items():
@@ -429,6 +442,7 @@ def _cross_faults(study: Study) -> list[str]:
             if each in seen:
                 faults.append(f"{group}.{each}: the name is taken by {seen[each]}.{each}")
             seen.setdefault(each, group)
+    faults += [f"scores.{each}.pillar: only drivers have pillars" for each, of in study.scores.items() if of.pillar]
     for each, scale in study.scores.items():
         before = study.scores.get(scale.replaces) if scale.replaces not in (None, each) else None
         if scale.replaces is not None and before is None:

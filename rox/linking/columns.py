@@ -53,6 +53,7 @@ ROLE_KINDS: Mapping[str, Kind] = MappingProxyType(
         "month": "month",
         "weight": "number",
         "count": "count",
+        "reminder": "count",
         "eligible": "flag",
         "hold_out": "flag",
         "taken": "flag",

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from rox.core.linked import month_index
-from rox.core.study import Study
+from rox.core.study import STEPS, Study
 from rox.linking.columns import NEEDED, Column, dated, named_flaws
 from rox.linking.engine import Engine
 from rox.linking.expressions import how_many, indicator, month_of
@@ -199,6 +199,10 @@ def _place_rules(staged: Staged, table: ir.Table, study: Study, others: Mapping[
             what="the contact belongs to another customer in the contacts table",
             broken=table[CONTACT].notnull() & table.customer.notnull() & table[ITS_CUSTOMER].isnull(),
         )
+    if staged.name == "invitations" and "status" in staged:
+        known = [*STEPS, *study.tables["invitations"].steps]
+        what = f"no step of an invitation ({', '.join(STEPS)}); say in `steps` which it stands for"
+        yield Rule(column=staged.source("status"), what=what, broken=~table.status.isin(known))
     if staged.name != "initiatives":
         return
     if "initiative" in staged:

@@ -26,6 +26,7 @@ from rox.core.errors import DataError
 from rox.core.study import EngineOptions
 from rox.linking.engine_duckdb import DuckDB, literal, open_duckdb, quoted
 from rox.linking.engine_folders import draft_in, own_folder, publish
+from rox.linking.remembered import Remembered
 
 __all__ = ["Engine", "connect", "literal", "quoted"]
 
@@ -77,6 +78,7 @@ class Engine:
         paths: Where it lies.
         keys: The digest of what each stage was computed from, where stages are kept.
         digests: What was hashed, by name and query.
+        remembered: Small answers to questions about stages.
     """
 
     reader: DuckDB
@@ -90,6 +92,7 @@ class Engine:
     paths: dict[str, Path] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)
+    remembered: Remembered = field(default_factory=Remembered)
 
     def relation(self, sql: str) -> ir.Table:
         """Return the lazy table of a SQL query over sources.
@@ -141,9 +144,13 @@ class Engine:
         """
         expression = expression.as_table()
         with self.lock:
-            found = self._home(expression).arrow(expression)
-        kinds = expression.schema()
-        return pd.DataFrame({name: _series(found.column(name), kinds[name]) for name in kinds})
+            if (known := self.remembered.answer(expression)) is not None:
+                return known
+            rows = self._home(expression).arrow(expression)
+            kinds = expression.schema()
+            found = pd.DataFrame({name: _series(rows.column(name), kinds[name]) for name in kinds})
+            self.remembered.keep(expression, found)
+        return found
 
     def digest(self, table: ir.Table, name: str) -> str:
         """Return SHA-256 of the contents of a table made from stages, whatever the order of its rows.

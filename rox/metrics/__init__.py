@@ -7,11 +7,12 @@ from rox.metrics.answers import ces, csat, mean_score, nps, score_distribution, 
 from rox.metrics.bridges import Bridged, bridged
 from rox.metrics.drill import Drill, drill, moved_steps
 from rox.metrics.drivers import Drivers, drivers
+from rox.metrics.drivers_recorded import usual_drivers, usual_facts
 from rox.metrics.exits import churn, retention
 from rox.metrics.growth import earned_growth
 from rox.metrics.mix import Moved, moved
 from rox.metrics.overview import Experience, experience
-from rox.metrics.responses import repeats, response_chain, response_rate
+from rox.metrics.responses import repeats, response_chain, response_rate, response_reasons
 from rox.metrics.rivals import panel, read_rivals
 from rox.metrics.rivals import standing as rival_standing
 from rox.metrics.sample_size import answers_needed, sample_sizes
@@ -59,6 +60,7 @@ __all__ = [
     "repeats",
     "response_chain",
     "response_rate",
+    "response_reasons",
     "retention",
     "rival_standing",
     "sample_sizes",
@@ -67,6 +69,8 @@ __all__ = [
     "seasonal",
     "silence",
     "standing",
+    "usual_drivers",
+    "usual_facts",
     "watch",
     "write_alerts",
 ]

@@ -20,10 +20,11 @@ from rox.core.check import Check, Verdict
 from rox.core.errors import DataError
 from rox.core.study import Scale
 from rox.core.units import Unit
+from rox.metrics.agreement import floored, support_of
 from rox.metrics.answers import measures, require_direction, scored
 from rox.metrics.cells import moments
 from rox.metrics.display import SHOWN_FROM, shown
-from rox.metrics.estimates import ratio, with_t, with_wilson
+from rox.metrics.estimates import ratio, with_nps, with_t, with_wilson
 from rox.metrics.source import (
     TIMES,
     WEIGHT_UNITS,
@@ -37,6 +38,7 @@ from rox.metrics.source import (
     scale_of,
     whole,
 )
+from rox.numerics.survey import SMALL_CATEGORY
 
 FINE = 1_000
 """Whole numbers per point of an account's value."""
@@ -121,8 +123,8 @@ def account_scores(
         raise DataError(f"No contact of an account answered {score!r}.", ["answers.contact: name the contacts' ids"])
     parts = []
     for name, measure in what.items():
-        part = with_t(_scaled(ratio(found, rows.by, name), _size(measure.unit)), level)
-        parts.append(_cut(part, measure.unit, scale).assign(score=score, metric=name, unit=str(measure.unit)))
+        part = _bounded(_scaled(ratio(found, rows.by, name), 1 / FINE), measure.unit, scale, level)
+        parts.append(part.assign(score=score, metric=name, unit=str(measure.unit)))
 
     def stacked(each: list[pd.DataFrame]) -> pd.DataFrame:
         least = tables.study.about.min_cell
@@ -132,7 +134,7 @@ def account_scores(
         score=score,
         scores=stacked(parts),
         coverage=_coverage(tables, score, by, people, held, within, level=level, weighted=weighted),
-        disagreement=stacked(_disagreement(tables, accounts, score, level)),
+        disagreement=stacked(_disagreement(tables, accounts, score, scale, level)),
         checks=_checks(tables, accounts, held, count, unnamed, score),
     )
 
@@ -292,20 +294,31 @@ def _counted(tables: Tables, rows: Rows, held: Any, count: By) -> Rows:
 
 
 def _scaled(estimate: pd.DataFrame, factor: float) -> pd.DataFrame:
-    return estimate.assign(value=factor * estimate["value"], se=factor * estimate["se"])
+    return estimate.assign(value=factor * estimate.value, se=factor * estimate.se, square=factor**2 * estimate.square)
 
 
-def _size(unit: Unit) -> float:
-    return (100 if unit is Unit.NPS_POINT else 1) / FINE
+def _bounded(estimate: pd.DataFrame, unit: Unit, scale: Scale, level: float) -> pd.DataFrame:
+    """Add the interval of a measure over accounts.
+
+    In small samples a divided account counts as part of one of each kind, which makes the interval no shorter.
+    """
+    if unit is Unit.RATIO:
+        return _with_wilson(estimate, level)
+    if unit is Unit.NPS_POINT:
+        return with_nps(estimate.assign(square=np.maximum(estimate["square"], estimate["value"].abs())), level)
+    found = with_t(floored(estimate, support_of(unit, scale)), level)
+    return found.assign(low=found["low"].clip(lower=scale.low), high=found["high"].clip(upper=scale.high))
 
 
-def _cut(estimate: pd.DataFrame, unit: Unit, scale: Scale) -> pd.DataFrame:
-    """Cut intervals at the ends of what a measure can be."""
-    least, most = {Unit.NPS_POINT: (-100.0, 100.0), Unit.RATIO: (0.0, 1.0)}.get(unit, (scale.low, scale.high))
-    return estimate.assign(low=estimate["low"].clip(least, most), high=estimate["high"].clip(least, most))
+def _with_wilson(estimate: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Add Wilson's interval of a share; accounts that are divided vary less than yes and no, and count for more."""
+    share, n, variance = estimate["value"], estimate["n_eff"], estimate["se"] ** 2
+    many = n * (estimate["square"] - share**2) >= SMALL_CATEGORY
+    as_many = np.maximum(share * (1 - share) / np.where(many & (variance > 0), variance, np.inf), n)
+    return with_wilson(estimate.assign(n_eff=as_many), level).assign(n_eff=n)
 
 
-def _disagreement(tables: Tables, rows: Rows, score: str, level: float) -> list[pd.DataFrame]:
+def _disagreement(tables: Tables, rows: Rows, score: str, scale: Scale, level: float) -> list[pd.DataFrame]:
     """Measure the variance of contacts inside accounts, and the accounts with somebody glad and somebody not."""
     several = replace(rows, table=rows.table.filter(rows.table.contacts > 1))
     n = several.table.contacts
@@ -314,7 +327,8 @@ def _disagreement(tables: Tables, rows: Rows, score: str, level: float) -> list[
     found = moments(tables, several, {"inside": inside, "split": split})
     if found.empty:
         return [pd.DataFrame(columns=[*rows.by, *_NUMBERS, "score", "metric", "unit", "method"])]
-    variance = with_t(_scaled(ratio(found, rows.by, "inside"), 1 / FINE), level)
+    widest = (scale.high - scale.low) ** 2 / 2
+    variance = with_t(floored(_scaled(ratio(found, rows.by, "inside"), 1 / FINE), (0.0, widest)), level)
     root = variance.assign(**{name: np.sqrt(variance[name].clip(lower=0)) for name in ("value", "low", "high")})
     root = root.assign(se=variance["se"] / (2 * root["value"]).replace(0, np.nan))
     return [

@@ -41,7 +41,9 @@ class Rule(Declared):
         due_days: Days it has.
         quiet_days: Days after an alert in which the same rule says nothing more of the same group.
         least: Answers (invitations for a response rate) a window must hold; of a change, both windows.
-        sure: Probability, one-sided, that the alert is not due to chance.
+        sure: Probability, one-sided, that the alert is not due to chance. Counts are as they are.
+        false_share: Of the alerts of the rule's groups in a window, the share that may be false: the rate of false
+            discoveries of Benjamini & Hochberg (1995). With 1, every group stands for itself.
     """
 
     label: Words
@@ -58,6 +60,7 @@ class Rule(Declared):
     quiet_days: Annotated[int, Field(ge=0)] = 0
     least: Annotated[int, Field(ge=2)] = 50
     sure: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    false_share: Annotated[float, Field(gt=0, le=1)] = 0.10
 
     @field_validator("below", "above", "falls", "rises")
     @classmethod
@@ -86,6 +89,16 @@ class Rule(Declared):
     def threshold(self) -> float:
         """What the value, or its change, is held against."""
         return float(getattr(self, self.kind))
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it watches a change from window to window."""
+        return self.kind in ("falls", "rises")
+
+    @property
+    def level(self) -> float:
+        """Level of the intervals: two-sided, with ``sure`` on each side; never below a half."""
+        return max(2 * self.sure - 1, 0.5)
 
 
 class Rules(Declared):
@@ -125,11 +138,26 @@ def _faults(rule: Rule, study: Study) -> list[str]:
     if rule.metric == RESPONSE:
         if "invitations" not in study.tables:
             faults.append("metric: the study has no invitations to take a response rate of")
+        faults += _beyond(rule, None)
     elif rule.score not in questions:
         faults.append(f"score: {rule.score!r} is no question of this study; it asks {', '.join(questions)}")
     elif rule.metric != LOW and rule.metric not in METRICS[questions[rule.score].kind]:
         known = ", ".join((*METRICS[questions[rule.score].kind], LOW))
         faults.append(f"metric: {rule.score} has no {rule.metric}; it has {known}")
+    elif rule.metric != LOW or rule.threshold < 0:
+        faults += _beyond(rule, questions[rule.score])
     if timed := sorted(set(rule.group) & {*WINDOWS, "wave"}):
         faults.append(f"group: {', '.join(timed)} is a time; `window` says how long it is")
     return faults
+
+
+def _beyond(rule: Rule, scale: Scale | None) -> list[str]:
+    """Say that a threshold lies where no value, or no change, can be."""
+    least, most = {"nps": (-100.0, 100.0), LOW: (0.0, float("inf"))}.get(rule.metric, (0.0, 1.0))
+    if rule.metric == "mean" and scale is not None:
+        least, most = float(scale.low), float(scale.high)
+    if rule.is_change:
+        least, most = 0.0, most - least
+    if least <= rule.threshold <= most:
+        return []
+    return [f"{rule.kind}: {rule.threshold:g} is not between {least:g} and {most:g}, where {rule.metric} can be"]

@@ -26,22 +26,26 @@ from rox.core.errors import DataError
 from rox.core.files import write_text
 from rox.core.units import Unit
 from rox.core.words import LANGUAGES, Language, say
+from rox.metrics.agreement import floored, support_of
+from rox.metrics.alert_chances import against
 from rox.metrics.alert_rules import LOW, Rule, is_low
-from rox.metrics.answers import INTERVALS, measures, require_direction, scored
+from rox.metrics.answers import measures, require_direction, scored
 from rox.metrics.cells import moments
-from rox.metrics.estimates import ratio, with_t
+from rox.metrics.estimates import ratio
 from rox.metrics.responses import answered_invitations
 from rox.metrics.source import MONTHS_OF, Rows, Tables, rows_of, scale_of, time_label
+from rox.numerics.arms import benjamini_hochberg
 from rox.numerics.monitoring import process_variance
 
 COLUMNS = (
     "alert", "date", "rule", "metric", "question", "group", "window", "value", "low", "high", "level", "n", "threshold",
-    "owner", "due", "contacted", "watched", "expected_false", "reason_en", "reason_zh",
+    "p", "q", "owner", "due", "contacted", "watched", "expected_false", "reason_en", "reason_zh",
 )  # fmt: skip
 """Columns of the table; ``contacted`` is empty until the owner has taken it up, then filled in there."""
-LEVEL = 0.90
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 """What spreadsheets take for the start of a formula, in both widths; and the apostrophe that says it is not."""
+DECIMALS = {str(Unit.COUNT): 0, str(Unit.SCORE_POINT): 2}
+"""Decimals of a value in a reason, where it is not one."""
 LEARNT = 8
 """Earlier changes that it takes to learn how much a group moves by itself; with fewer, only sampling counts."""
 
@@ -65,10 +69,15 @@ class Alerts:
 def alerts(tables: Tables, rules: Mapping[str, Rule], *, on: dt.date | None = None) -> Alerts:
     """Hold the last finished window of every rule against its bounds.
 
-    A threshold fires when the value is beyond it with probability ``sure`` (normal, one-sided). A change fires when it
+    A threshold fires when the interval of the value, with ``sure`` on each side, leaves it out. A change fires when it
     is at least as large as asked, and larger than what the sampling of both windows and the movement of such groups by
-    themselves, learnt from earlier windows, explain at that level. If every group stood exactly at its threshold, or no
-    group had changed, ``expected_false`` of them would fire.
+    themselves, learnt from earlier windows, explain at that level. Of many groups that are looked at together only
+    those fire whose p-value, adjusted for their number (Benjamini & Hochberg 1995), is at most ``false_share``. A count
+    of low answers fires as it is.
+
+    ``expected_false`` bounds what fires by chance: if every group stood exactly at its threshold, or none had changed,
+    that is the sum of their chances, and about q/(1−q)² with q = ``false_share`` however many they are; beside groups
+    that fire with reason it is about q of all that fire.
 
     Args:
         tables: Loaded tables.
@@ -85,7 +94,7 @@ def alerts(tables: Tables, rules: Mapping[str, Rule], *, on: dt.date | None = No
         values = _values(tables, rule, window, day)
         judged, skipped = _judged(values, rule, window, tables.study.about.min_cell)
         fired = judged[judged["fires"]]
-        expected = float(judged["false"].sum())
+        expected = _expected(judged, rule)
         watched.append(
             {"rule": name, "window": time_label(window, rule.window), "watched": len(judged), "skipped": skipped,
              "alerts": len(fired), "expected_false": expected}
@@ -124,9 +133,10 @@ def write_alerts(found: Alerts, rules: Mapping[str, Rule], path: str | Path) -> 
     written = pd.DataFrame(fresh, columns=list(COLUMNS))
     if path.exists() and not len(written):
         return written
+    order = list(before.columns)
     old = path.read_text(encoding="utf-8-sig") if path.exists() else _line(COLUMNS)
     old = old if old.endswith("\n") else old + "\n"
-    write_text(path, old + "".join(_line([row[column] for column in COLUMNS]) for _, row in written.iterrows()))
+    write_text(path, old + "".join(_line([row.get(column) for column in order]) for _, row in written.iterrows()))
     return written
 
 
@@ -149,7 +159,7 @@ def read_alerts(path: str | Path) -> pd.DataFrame:
         frame[name] = [None if pd.isna(each) else each.date() for each in dates]
     if faults:
         raise DataError(f"{path} is no table of alerts.", faults)
-    numbers = ("value", "low", "high", "level", "n", "threshold", "watched", "expected_false")
+    numbers = ("value", "low", "high", "level", "n", "threshold", "p", "q", "watched", "expected_false")
     texts = [column for column in COLUMNS if column not in (*numbers, "date", "due", "contacted")]
     frame = frame.assign(**{column: frame[column].str.removeprefix("'") for column in texts})
     return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in numbers})
@@ -166,7 +176,7 @@ def _values(tables: Tables, rule: Rule, window: int, day: dt.date) -> pd.DataFra
     """Measure a window, for changes all up to it: groups, ``window``, ``value``, ``se``, limits, ``n``, customers."""
     by = (*rule.group, rule.window)
     if rule.score is None:
-        rows = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
+        rows, scale = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False), None
         what, unit = rows.table["_answered"], Unit.RATIO
     else:
         require_direction(tables, rule.score)
@@ -178,26 +188,28 @@ def _values(tables: Tables, rule: Rule, window: int, day: dt.date) -> pd.DataFra
             measure = next(each for each in measures(scale, rows.table.value) if each.metric == rule.metric)
             what, unit = measure.value, measure.unit
     key = rows.keys[-1]
-    is_change = rule.kind in ("falls", "rises")
-    table = rows.table.filter(rows.table[key] <= window if is_change else rows.table[key] == window)
+    table = rows.table.filter(rows.table[key] <= window if rule.is_change else rows.table[key] == window)
     if "available" in table.columns:
         table = table.filter(table.available.isnull() | (table.available.cast("date") <= ibis.literal(day)))
     rows = replace(rows, table=table)
     found = moments(tables, rows, {rule.metric: what})
     if found.empty:
-        return pd.DataFrame(columns=[*rule.group, "window", "value", "se", "low", "high", "n", "customers", "_unit"])
+        columns = ("window", "value", "se", "df", "low", "high", "p", "n", "customers", "_unit")
+        return pd.DataFrame(columns=[*rule.group, *columns])
     estimate = ratio(found, rows.by, rule.metric)
     if unit is Unit.COUNT:
-        estimate = _counts(tables, rows, estimate, what)
-    elif is_change:
+        estimate = _counts(tables, rows, estimate, what, rule.level)
+    elif rule.is_change:
         size = 100 if unit is Unit.NPS_POINT else 1
-        estimate = with_t(estimate.assign(value=size * estimate["value"], se=size * estimate["se"]), LEVEL)
+        estimate = floored(estimate, (0.0, 1.0) if scale is None else support_of(unit, scale))
+        estimate = estimate.assign(value=size * estimate["value"], se=size * estimate["se"])
     else:
-        estimate = INTERVALS[unit](estimate, LEVEL)
+        is_below = rule.kind == "below"
+        estimate = against(estimate, unit, scale, threshold=rule.threshold, below=is_below, level=rule.level)
     return estimate.rename(columns={rule.window: "window"}).assign(_unit=str(unit))
 
 
-def _counts(tables: Tables, rows: Rows, base: pd.DataFrame, low: Any) -> pd.DataFrame:
+def _counts(tables: Tables, rows: Rows, base: pd.DataFrame, low: Any, level: float) -> pd.DataFrame:
     """Count low answers with the interval of a Poisson number; ``customers`` are those who gave them."""
     table = rows.table.mutate(_low=low)
     kept = table.filter(table["_low"] == 1)
@@ -205,35 +217,43 @@ def _counts(tables: Tables, rows: Rows, base: pd.DataFrame, low: Any) -> pd.Data
     people = people.rename(columns=dict(zip(rows.keys, rows.by, strict=True)))
     both = base.merge(people, on=list(rows.by), how="left").fillna({"unhappy": 0, "lows": 0})
     count = both["lows"].to_numpy(dtype=float)
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low_end = np.where(count > 0, stats.chi2.ppf(tail, 2 * count) / 2, 0.0)
     return both.assign(
         value=count, se=np.sqrt(np.maximum(count, 1.0)), low=low_end, high=stats.chi2.ppf(1 - tail, 2 * count + 2) / 2,
-        customers=np.where(count > 0, both["unhappy"], both["customers"]),
+        customers=np.where(count > 0, both["unhappy"], both["customers"]), p=np.nan,
     )  # fmt: skip
 
 
 def _judged(values: pd.DataFrame, rule: Rule, window: int, min_cell: int) -> tuple[pd.DataFrame, int]:
     """Say which groups fire in a window, how likely each would without cause; and how many are too small to be told."""
-    now = values[values["window"] == window]
-    if rule.kind in ("falls", "rises"):
-        now = _changes(values, rule, window)
+    now = _changes(values, rule, window) if rule.is_change else values[values["window"] == window]
     small = (now["n"] < rule.least) | (now["customers"] < min_cell) | now["se"].isna()
     kept = now[~small].copy()
-    z = float(stats.norm.ppf(rule.sure))
-    sign = -1.0 if rule.kind in ("below", "falls") else 1.0
-    if rule.kind in ("falls", "rises"):
-        spread = (kept["se"] ** 2 + kept["process"]) ** 0.5
-        needed = np.maximum(rule.threshold, z * spread)
-        fires = (sign * kept["value"] >= needed) & (kept["value"] != 0)
-        false = stats.norm.sf(needed / spread.where(spread > 0, np.nan))
-    elif rule.metric == LOW:
-        fires = kept["value"] > rule.threshold
+    if rule.metric == LOW:
         false = stats.poisson.sf(np.full(len(kept), np.floor(rule.threshold)), max(rule.threshold, 0.0))
+        return kept.assign(q=np.nan, fires=kept["value"] > rule.threshold, false=false), int(small.sum())
+    sign = -1.0 if rule.kind in ("below", "falls") else 1.0
+    if rule.is_change:
+        spread = np.sqrt((kept["se"] ** 2 + kept["process"]).to_numpy(dtype=float))
+        df = kept["df"].to_numpy(dtype=float)
+        kept["p"] = stats.t.sf(sign * kept["value"].to_numpy(dtype=float) / spread, df)
+        far = (sign * kept["value"] >= rule.threshold).to_numpy()
+        false = np.minimum(stats.t.sf(rule.threshold / spread, df), 1 - rule.sure)
     else:
-        fires = sign * (kept["value"] - rule.threshold) > z * kept["se"]
+        far = (sign * (kept["value"] - rule.threshold) > 0).to_numpy()
         false = np.full(len(kept), 1 - rule.sure)
-    return kept.assign(fires=np.asarray(fires, dtype=bool), false=np.nan_to_num(false)), int(small.sum())
+    p = kept["p"].to_numpy(dtype=float)
+    q = benjamini_hochberg(p) if len(p) else p
+    return kept.assign(q=q, fires=far & (p <= 1 - rule.sure) & (q <= rule.false_share), false=false), int(small.sum())
+
+
+def _expected(judged: pd.DataFrame, rule: Rule) -> float:
+    """Bound the alerts that come by chance."""
+    alone, q = float(judged["false"].sum()), rule.false_share
+    if rule.metric == LOW or q == 1:
+        return alone
+    return min(alone, max(q / (1 - q) ** 2, q * float(judged["fires"].sum())))
 
 
 def _changes(values: pd.DataFrame, rule: Rule, window: int) -> pd.DataFrame:
@@ -243,9 +263,10 @@ def _changes(values: pd.DataFrame, rule: Rule, window: int) -> pd.DataFrame:
     both = values.merge(before, on=keys, suffixes=("", "_before"))
     change = both["value"] - both["value_before"]
     se = np.sqrt(both["se"] ** 2 + both["se_before"] ** 2)
-    half = stats.norm.ppf((1 + LEVEL) / 2) * se
+    df = np.minimum(both["df"], both["df_before"]).astype(float)
+    half = stats.t.ppf((1 + rule.level) / 2, df) * se.astype(float)
     both = both.assign(
-        value=change, se=se, low=change - half, high=change + half,
+        value=change, se=se, df=df, low=change - half, high=change + half,
         n=np.minimum(both["n"], both["n_before"]), customers=np.minimum(both["customers"], both["customers_before"]),
     )  # fmt: skip
     history = both[(both["window"] < window) & (both["n"] >= rule.least) & both["se"].notna()]
@@ -262,8 +283,9 @@ def _row(name: str, rule: Rule, each: pd.Series, day: dt.date, watched: int, exp
     row = {
         "alert": key, "date": day, "rule": name, "metric": rule.metric, "question": rule.score or "", "group": group,
         "window": window, "value": float(each["value"]), "low": float(each["low"]), "high": float(each["high"]),
-        "level": LEVEL, "n": float(each["n"]), "threshold": rule.threshold, "owner": rule.owner, "due": due,
-        "contacted": None, "watched": watched, "expected_false": expected,
+        "level": rule.level, "n": float(each["n"]), "threshold": rule.threshold, "p": float(each["p"]),
+        "q": float(each["q"]), "owner": rule.owner, "due": due, "contacted": None, "watched": watched,
+        "expected_false": expected,
     }  # fmt: skip
     return row | {f"reason_{language}": _reason(rule, row, str(each["_unit"]), language) for language in LANGUAGES}
 
@@ -273,12 +295,11 @@ def _reason(rule: Rule, row: Mapping[str, Any], unit: str, language: Language) -
 
     def written(value: float) -> str:
         if unit == str(Unit.RATIO):
-            return f"{100 * value:.1f}%"
-        return f"{value:.0f}" if unit == str(Unit.COUNT) else f"{value:.1f}"
+            return f"{100 * value:z.1f}%"
+        return f"{value:z.{DECIMALS.get(unit, 1)}f}"
 
     said = {name: written(row[name]) for name in ("low", "high", "threshold")}
-    is_change = rule.kind in ("falls", "rises")
-    said["value"] = written(abs(row["value"]) if is_change else row["value"])
+    said["value"] = written(abs(row["value"]) if rule.is_change else row["value"])
     return say(
         f"alerts.{rule.kind}",
         language,
@@ -288,7 +309,7 @@ def _reason(rule: Rule, row: Mapping[str, Any], unit: str, language: Language) -
         n=f"{row['n']:.0f}",
         watched=row["watched"],
         expected=f"{row['expected_false']:.1f}",
-        level=f"{100 * LEVEL:.0f}",
+        level=f"{100 * rule.level:.10g}",
         **said,
     )
 

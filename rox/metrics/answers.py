@@ -20,10 +20,10 @@ import pandas as pd
 from rox.core.errors import DataError
 from rox.core.study import Scale, Study
 from rox.core.units import Unit
-from rox.metrics.cells import moments
+from rox.metrics.cells import Part, moments, split_moments
 from rox.metrics.display import SHOWN_FROM, shown
 from rox.metrics.estimates import ratio, with_nps, with_t, with_wilson
-from rox.metrics.source import Rows, Tables, count_true, required, rows_of, scale_of
+from rox.metrics.source import Rows, Tables, count_true, groups_of, required, rows_of, scale_of
 
 INTERVALS: Mapping[Unit, Callable[[pd.DataFrame, float], pd.DataFrame]] = MappingProxyType(
     {Unit.NPS_POINT: with_nps, Unit.SCORE_POINT: with_t, Unit.RATIO: with_wilson}
@@ -48,6 +48,21 @@ class Measure:
     value: Any
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A question read off engine rows; missing where it is not answered.
+
+    Attributes:
+        value: The answer as a whole number.
+        broken: Which rows cannot be read, by the names that ``Rows.faults`` has for what is wrong.
+        faults: What is wrong with them.
+    """
+
+    value: Any
+    broken: Mapping[str, Any]
+    faults: Mapping[str, str]
+
+
 def scores(
     tables: Tables, score: str, by: Sequence[str] = (), *, level: float = 0.90, weighted: bool = True
 ) -> pd.DataFrame:
@@ -69,13 +84,49 @@ def scores(
             that runs against the NPS (ROX-M03).
     """
     require_direction(tables, score)
-    return measured(tables, score, by, level=level, weighted=weighted)
+    return score_splits(tables, (score,), (by,), level=level, weighted=weighted)[0]
 
 
-def measured(tables: Tables, score: str, by: Sequence[str], *, level: float, weighted: bool = True) -> pd.DataFrame:
-    """Do what ``scores`` does for a question whose direction has been looked at."""
-    rows = scored(tables, score, by, weighted=weighted)
-    return _shown(tables, rows, score, measures(scale_of(tables.study, score), rows.table.value), level)
+def score_splits(
+    tables: Tables, names: Sequence[str], splits: Sequence[Sequence[str]], *, level: float, weighted: bool = True
+) -> list[pd.DataFrame]:
+    """Measure several questions, whose direction has been looked at, by several groupings in one pass over the answers.
+
+    Args:
+        tables: Loaded tables.
+        names: Scores or drivers of the study.
+        splits: Groupings, each as ``by`` of ``scores``.
+        level: Level of the intervals.
+        weighted: Whether answers count with their design weight.
+
+    Returns:
+        For each grouping the frames of ``scores``, question after question.
+
+    Raises:
+        DataError: As in ``scores``.
+    """
+    answers, scales = _asked(tables, names), {name: scale_of(tables.study, name) for name in names}
+    given = ibis.or_(*(answers[name].notnull() for name in names))
+    rows = rows_of(tables, "answers", groups_of(splits), table=answers.filter(given), weighted=weighted)
+    readings = {name: read_answer(rows.table, name, scales[name], f"_{i}") for i, name in enumerate(names)}
+    rows = replace(
+        rows,
+        table=rows.table.mutate(
+            **{column: each for reading in readings.values() for column, each in reading.broken.items()}
+        ),
+        faults=dict(rows.faults)
+        | {column: text for reading in readings.values() for column, text in reading.faults.items()},
+    )
+    what = {name: measures(scales[name], readings[name].value) for name in names}
+    parts = {
+        name: Part(values={each.metric: each.value for each in what[name]}, where=rows.table[name].notnull())
+        for name in names
+    }
+    found = split_moments(tables, rows, parts, splits)
+    return [
+        pd.concat([_shown(tables, frames[name], split, name, what[name], level) for name in names], ignore_index=True)
+        for split, frames in zip(splits, found, strict=True)
+    ]
 
 
 def nps(
@@ -117,7 +168,9 @@ def mean_score(
 ) -> pd.DataFrame:
     """Measure the mean of a score or driver on its own scale. Arguments, result and errors as in ``scores``."""
     rows = scored(tables, score, by, weighted=weighted)
-    return _shown(tables, rows, score, (_mean(rows.table.value),), level)
+    mean = _mean(rows.table.value)
+    frame = moments(tables, rows, {mean.metric: mean.value})
+    return _shown(tables, frame, rows.by, score, (mean,), level)
 
 
 def score_distribution(
@@ -167,28 +220,38 @@ def scored(tables: Tables, score: str, by: Sequence[str], *, weighted: bool = Tr
     Raises:
         DataError: No such question or group.
     """
-    scale = scale_of(tables.study, score)
-    answers = required(tables, "answers")
-    if score not in answers.columns:
-        raise DataError(f"The answers have no column {score!r}.", [f"they have {', '.join(answers.columns)}"])
+    scale, answers = scale_of(tables.study, score), _asked(tables, (score,))
     rows = rows_of(tables, "answers", by, table=answers.filter(answers[score].notnull()), weighted=weighted)
-    given = rows.table[score].cast("float64")
+    read = read_answer(rows.table, score, scale)
+    return replace(
+        rows, table=rows.table.mutate(value=read.value, **read.broken), faults={**rows.faults, **read.faults}
+    )
+
+
+def read_answer(table: Any, score: str, scale: Scale, mark: str = "") -> Reading:
+    """Read a question off the rows that answer it, and say which of them cannot be read.
+
+    Args:
+        table: Engine table of answers.
+        score: The question, a column of it.
+        scale: Its scale.
+        mark: End of the names of the columns that say what is wrong.
+    """
+    given = table[score].cast("float64")
     broken = given.isnan() | given.isinf()
     outside = ~broken & ((given < scale.low) | (given > scale.high))
     usable = (broken | outside).ifelse(0.0, given)
-    return replace(
-        rows,
-        table=rows.table.mutate(
-            value=usable.floor().cast("int64"),
-            _fault_number=broken,
-            _fault_scale=outside,
-            _fault_fraction=usable.floor() != usable,
-        ),
+    return Reading(
+        value=usable.floor().cast("int64"),
+        broken={
+            f"_fault_number{mark}": broken,
+            f"_fault_scale{mark}": outside,
+            f"_fault_fraction{mark}": usable.floor() != usable,
+        },
         faults={
-            **rows.faults,
-            "_fault_number": f"answers.{score}: answers that are not a number; leave the unanswered empty",
-            "_fault_scale": f"answers.{score}: answers outside {scale.low}..{scale.high}",
-            "_fault_fraction": f"answers.{score}: answers that are not whole numbers",
+            f"_fault_number{mark}": f"answers.{score}: answers that are not a number; leave the unanswered empty",
+            f"_fault_scale{mark}": f"answers.{score}: answers outside {scale.low}..{scale.high}",
+            f"_fault_fraction{mark}": f"answers.{score}: answers that are not whole numbers",
         },
     )
 
@@ -202,23 +265,54 @@ def require_direction(tables: Tables, score: str) -> float | None:
     Raises:
         DataError: It is negative beyond chance, one-sided at 95% (ROX-M03).
     """
-    scale, reference = scale_of(tables.study, score), nps_name(tables.study)
-    if scale.kind not in ("csat", "ces") or reference is None or reference not in required(tables, "answers").columns:
+    return require_directions(tables, (score,))[score]
+
+
+def require_directions(tables: Tables, names: Sequence[str]) -> dict[str, float | None]:
+    """Do what ``require_direction`` does for several questions in one pass over the answers.
+
+    Raises:
+        DataError: One of them runs against the NPS (ROX-M03).
+    """
+    scales, reference = {name: scale_of(tables.study, name) for name in names}, nps_name(tables.study)
+    turned = [name for name in names if scales[name].kind in ("csat", "ces")]
+    found: dict[str, float | None] = dict.fromkeys(names)
+    if not turned or reference is None or reference not in required(tables, "answers").columns:
+        return found
+    answers = _asked(tables, turned)
+    sums: dict[str, Any] = {}
+    for i, name in enumerate(turned):
+        read, both = read_answer(answers, name, scales[name]), answers[name].notnull() & answers[reference].notnull()
+        x, y = (both.ifelse(each.cast("float64"), 0.0) for each in (read.value, answers[reference]))
+        sums |= {f"n_{i}": count_true(both), f"x_{i}": x.sum(), f"y_{i}": y.sum()}
+        sums |= {f"xx_{i}": (x * x).sum(), f"yy_{i}": (y * y).sum(), f"xy_{i}": (x * y).sum()}
+        sums[f"faults_{i}"] = sum((count_true(both & each) for each in read.broken.values()), start=ibis.literal(0))
+    row = tables.fetch(answers.aggregate(**sums)).iloc[0].astype(float)
+    for i, name in enumerate(turned):
+        own = {each: float(row[f"{each}_{i}"]) for each in ("n", "x", "y", "xx", "yy", "xy", "faults")}
+        found[name] = _direction(name, scales[name], reference, **own)
+    return found
+
+
+def _direction(
+    score: str,
+    scale: Scale,
+    reference: str,
+    *,
+    n: float,
+    x: float,
+    y: float,
+    xx: float,
+    yy: float,
+    xy: float,
+    faults: float,
+) -> float | None:
+    """Correlate a question with the reference from their sums."""
+    spread = (n * xx - x**2) * (n * yy - y**2)
+    if n < 4 or not spread > 0 or faults:
         return None
-    rows = scored(tables, score, ())
-    both = rows.table.filter(rows.table[reference].notnull())
-    x, y = both.value.cast("float64"), both[reference].cast("float64")
-    sums = tables.fetch(
-        both.aggregate(
-            n=both.count(), x=x.sum(), y=y.sum(), xx=(x * x).sum(), yy=(y * y).sum(), xy=(x * y).sum(),
-            faults=sum((count_true(both[fault]) for fault in rows.faults), start=ibis.literal(0)),
-        )
-    ).iloc[0].astype(float)  # fmt: skip
-    spread = (sums.n * sums.xx - sums.x**2) * (sums.n * sums.yy - sums.y**2)
-    if sums.n < 4 or not spread > 0 or sums.faults:
-        return None
-    r = float((sums.n * sums.xy - sums.x * sums.y) / np.sqrt(spread)) * (1 if scale.higher_is_better else -1)
-    if np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)) + ONE_SIDED_95 / np.sqrt(sums.n - 3) < 0:
+    r = float((n * xy - x * y) / np.sqrt(spread)) * (1 if scale.higher_is_better else -1)
+    if np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)) + ONE_SIDED_95 / np.sqrt(n - 3) < 0:
         raise DataError(
             f"ROX-M03: {score} runs against {reference} (r={r:.2f}): is its scale reversed?",
             [
@@ -227,6 +321,20 @@ def require_direction(tables: Tables, score: str) -> float | None:
             ],
         )
     return r
+
+
+def _asked(tables: Tables, names: Sequence[str]) -> Any:
+    """Return the answers, which must have these questions.
+
+    Raises:
+        DataError: One is missing.
+    """
+    answers = required(tables, "answers")
+    if lacking := [name for name in names if name not in answers.columns]:
+        raise DataError(
+            f"The answers have no column {', '.join(map(repr, lacking))}.", [f"they have {', '.join(answers.columns)}"]
+        )
+    return answers
 
 
 def nps_name(study: Study) -> str | None:
@@ -238,18 +346,20 @@ def _mean(value: Any) -> Measure:
     return Measure(metric="mean", unit=Unit.SCORE_POINT, value=value)
 
 
-def _shown(tables: Tables, rows: Rows, score: str, what: Sequence[Measure], level: float) -> pd.DataFrame:
+def _shown(
+    tables: Tables, frame: pd.DataFrame, by: Sequence[str], score: str, what: Sequence[Measure], level: float
+) -> pd.DataFrame:
+    """Turn the moments of a question into what is shown of it."""
     scale = scale_of(tables.study, score)
-    frame = moments(tables, rows, {measure.metric: measure.value for measure in what})
     if frame.empty:
         raise DataError(f"Nobody answered {score!r}.", [f"answers.{score} holds no answer"])
     parts = [
-        _within(INTERVALS[measure.unit](ratio(frame, rows.by, measure.metric), level), measure.unit, scale).assign(
+        _within(INTERVALS[measure.unit](ratio(frame, by, measure.metric), level), measure.unit, scale).assign(
             score=score, metric=measure.metric, unit=str(measure.unit)
         )
         for measure in what
     ]
-    return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell, shown_from=SHOWN_FROM)
+    return shown(parts, by=tuple(by), level=level, min_cell=tables.study.about.min_cell, shown_from=SHOWN_FROM)
 
 
 def _within(estimate: pd.DataFrame, unit: Unit, scale: Scale) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from rox.core.study import Scale, Study
 from rox.core.units import Unit
 from rox.metrics.answers import scored
 from rox.metrics.display import SHOWN_FROM, shown
-from rox.metrics.source import WEIGHT_UNITS, Tables, count_true, scale_of, time_label
+from rox.metrics.source import WEIGHT_UNITS, Tables, count_true, rank_of, scale_of, time_label
 from rox.numerics.arrays import Floats
 
 BUCKETS = 64
@@ -177,8 +177,7 @@ def _given(tables: Tables, score: str, old: str, every: str) -> _Given:
     """Fetch the answers on either scale by period and bucket of customers."""
     names = {"new": score, "old": old}
     customers = tables.tables["customers"]
-    order = ibis.dense_rank().over(ibis.window(order_by=customers.customer)).cast("int64")
-    numbers = customers.select(_who=customers.customer, _bucket=bucket_of(order, BUCKETS))
+    numbers = customers.select(_who=customers.customer, _bucket=bucket_of(rank_of(customers.customer), BUCKETS))
     frames, sizes, people, by_answer = {}, {}, 0, pd.DataFrame()
     for kind, name in names.items():
         rows = scored(tables, name, (every,))

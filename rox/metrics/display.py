@@ -15,19 +15,29 @@ SHOWN_FROM = 30
 
 NUMBERS = ("metric", "unit", "value", "se", "low", "high", "level", "n", "n_eff", "suppressed", "method")
 
+ALL = "all"
+"""Stands for every group of a level, where several levels stand in one frame."""
+
 EXTRA = ("value_first", "value_second", "se_unpaired", "n_both")
 """Further numbers of a change, hidden with it."""
 
 
 def shown(
-    parts: Iterable[pd.DataFrame], *, by: Sequence[str], level: float, min_cell: int, shown_from: float = 0.0
+    parts: Iterable[pd.DataFrame],
+    *,
+    by: Sequence[str],
+    level: float,
+    min_cell: int,
+    shown_from: float = 0.0,
+    tree: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Stack estimates into one tidy frame, and hide what rests on too few.
 
     A cell of fewer than ``min_cell`` customers is hidden whole. So that it cannot be found by subtracting the others
     from their total, the smallest of the remaining cells along the last group is hidden with it, until what is hidden
-    together has ``min_cell`` customers. A cell below ``shown_from`` effective answers keeps its interval and loses its
-    point and error.
+    together has ``min_cell`` customers. In a tree that is done among the parts of each group, and what is hidden is
+    hidden with everything under it, from which it could be added up. A cell below ``shown_from`` effective answers
+    keeps its interval and loses its point and error.
 
     Args:
         parts: Estimates with ``metric``, ``unit``, ``value``, ``se``, ``low``, ``high``, ``n``, ``n_eff``,
@@ -36,6 +46,8 @@ def shown(
         level: Level of the intervals.
         min_cell: Customers a cell must have.
         shown_from: Effective answers a point must have.
+        tree: The last of the groups, the widest first, if the totals of each of them are shown too: as rows with
+            ``all`` in the groups below their own level, or in another frame.
 
     Raises:
         DataError: A group is called like a column of the result, such as ``unit``; places go by ``place``.
@@ -53,7 +65,7 @@ def shown(
     frame = pd.concat(stacked, ignore_index=True).sort_values(["order", "part"], ignore_index=True)
     series = [c for c in frame.columns if c in ("score", "answer")]
     extra = [c for c in frame.columns if c in EXTRA]
-    small = _small(frame, by, [*series, "metric"], min_cell)
+    small = _small(frame, by, [*series, "metric"], min_cell, tree)
     thin = (frame["n_eff"] < shown_from * (1 - 1e-9)) & ~small
     frame = frame.assign(level=level, suppressed=small | thin)
     frame.loc[small, ["value", "se", "low", "high", "n", "n_eff", *extra]] = np.nan
@@ -66,12 +78,54 @@ def shown(
     return frame[[*by, *series, *NUMBERS, *extra]]
 
 
-def _small(frame: pd.DataFrame, by: Sequence[str], series: Sequence[str], min_cell: int) -> pd.Series:
+def small_cells(frame: pd.DataFrame, by: Sequence[str], min_cell: int) -> pd.Series:
+    """Mark the cells that :func:`shown` hides whole, of one series with ``customers`` and the columns of ``by``."""
+    return _small(frame, by, [], min_cell, ())
+
+
+def _small(
+    frame: pd.DataFrame, by: Sequence[str], series: Sequence[str], min_cell: int, tree: Sequence[str]
+) -> pd.Series:
     """Mark the cells to hide whole, series by series."""
     if frame.empty:
         return pd.Series(dtype=bool)
-    lines = frame.groupby([*series, *by[:-1]], dropna=False, sort=False)["customers"]
-    return lines.transform(lambda customers: _hidden(customers, min_cell)).astype(bool)
+    fixed = [*series, *(group for group in by if group not in tree)]
+    if tree:
+        return _small_or_under(frame, fixed, list(tree), min_cell)
+    return _along_lines(frame, fixed[:-1] if by else fixed, min_cell)
+
+
+def _along_lines(frame: pd.DataFrame, lines: Sequence[str], min_cell: int) -> pd.Series:
+    customers = frame["customers"]
+    if not lines:
+        return _hidden(customers, min_cell)
+    grouped = frame.groupby(list(lines), dropna=False, sort=False)["customers"]
+    return grouped.transform(lambda cells: _hidden(cells, min_cell)).astype(bool)
+
+
+def _small_or_under(frame: pd.DataFrame, fixed: list[str], tree: list[str], min_cell: int) -> pd.Series:
+    """Go down a tree: hide among the parts of every group, and what is under the hidden."""
+    names = frame[[*fixed, *tree]].astype(str).assign(customers=frame["customers"])
+    depth = ((names[tree] != ALL) * np.arange(1, len(tree) + 1)).max(axis=1)
+    hidden, above = pd.Series(False, index=frame.index), pd.Index([])
+    for size in range(len(tree) + 1):
+        keys = [*fixed, *tree[:size]]
+        own = names[depth == size]
+        if own.empty and size:
+            own = names[depth > size].groupby(keys, sort=False)["customers"].sum().reset_index()
+        if own.empty:
+            continue
+        small = _along_lines(own, keys[:-1], min_cell)
+        if size:
+            small |= _keys(own, keys[:-1]).isin(above)
+        if (depth == size).any():
+            hidden[own.index] = small
+        above = _keys(own, keys)[small.to_numpy()]
+    return hidden
+
+
+def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.Index:
+    return pd.Index(list(frame[columns].itertuples(index=False, name=None)), tupleize_cols=False)
 
 
 def _hidden(customers: pd.Series, min_cell: int) -> pd.Series:

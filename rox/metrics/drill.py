@@ -19,6 +19,7 @@ from rox.core.check import Check, Verdict
 from rox.core.errors import DataError
 from rox.core.units import Unit
 from rox.metrics.display import shown
+from rox.metrics.drill_people import People, people_of
 from rox.metrics.funnel import funnel
 from rox.metrics.source import TIMES, Tables
 from rox.metrics.tallies import Asked, Table, as_table, asked, by_bucket, kish, periods, require_both, within
@@ -55,6 +56,7 @@ class Drill:
             contribution to the change, what would be gone had it moved as the rest did, measured in the half it was not
             chosen in. ``slice`` says which (``segment=gold & channel=app``); cells of a slice before it are not in it.
         examined: One row per slice looked at: ``contribution``, ``se``, ``shrunk``, ``p``, ``q``, in the choosing half.
+            None has fewer customers than the study's smallest cell, inside or outside, in either half and period.
         change: The change within cells, in the reporting half, with ``change_se``.
         explained: Share of it that the slices explain together; NaN where it cannot be told from zero.
         verdict: ``found`` if at most three slices explain two thirds, or moved though the whole did not; ``diffuse``
@@ -88,6 +90,19 @@ class _Cells:
         held = getattr(self.table, name)
         flat = held.reshape(*held.shape[:2], -1)[:, :, self.keep]
         return np.asarray(flat if half is None else flat[half])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Slice:
+    """Cells, and the customers in them by half, the choosing one first, and period: (2, 2)."""
+
+    mask: Bools
+    people: Floats
+
+    def without(self, cells: _Cells, odd: Bools, out: Bools) -> Floats:
+        """Return the customers that are left at least without some cells, (2, 2)."""
+        gone = [cells.sums("m", half).sum(0) @ (self.mask & out) for half in (odd, ~odd)]
+        return np.asarray(self.people - np.stack(gone))
 
 
 def drill(
@@ -132,10 +147,11 @@ def drill(
     require_both(tables, frame, what, time, (first, second))
     cells = _cells(as_table(frame, by, time, earlier))
     odd = np.asarray(cells.table.buckets % 2 == 1)
-    slices = _candidates(cells, odd, by)
+    least = tables.study.about.min_cell
+    slices = _candidates(cells, people_of(tables, what, by, time, earlier, cells.table), odd, by, least)
     thin = np.asarray((_kish(cells, None, np.eye(cells.keep.size, dtype=bool)) < THIN).any(1))
-    picked, examined, expected = _picked(cells, odd, slices, thin, q)
-    told = _told(cells, ~odd, [slices[name] for name in picked], thin)
+    picked, examined, expected = _picked(cells, odd, slices, thin, q, least)
+    told = _told(cells, ~odd, [slices[name].mask for name in picked], thin)
     change, change_se = told.total, float(np.sqrt(told.total_variance))
     everything = own_contributions(cells.sums("x"), cells.sums("y"), [], thin=thin, out=np.zeros(thin.size, dtype=bool))
     certain = _is_certain(everything.total, everything.total_variance, everything.df, level)
@@ -149,7 +165,7 @@ def drill(
         first=first,
         second=second,
         dimensions=by,
-        slices=_shown(tables, what, cells, ~odd, picked, slices, told, level),
+        slices=_shown(tables, what, cells, ~odd, {name: slices[name] for name in picked}, told, level),
         examined=examined,
         change=change,
         change_se=change_se,
@@ -229,43 +245,58 @@ def _kish(cells: _Cells, half: Bools | None, slices: Bools) -> Floats:
     return kish(x, ww).T
 
 
-def _candidates(cells: _Cells, odd: Bools, by: tuple[str, ...]) -> dict[str, Bools]:
+def _candidates(cells: _Cells, people: People, odd: Bools, by: tuple[str, ...], least: int) -> dict[str, _Slice]:
     """Return the slices large enough in each half and period, inside and outside, by name; each set of cells once."""
-    found: dict[str, Bools] = {}
+    found: dict[str, _Slice] = {}
     seen = set()
     for size in range(1, min(DEEPEST, len(by)) + 1):
         for axes in combinations(range(len(by)), size):
             labels, whose = np.unique(cells.levels[:, axes], axis=0, return_inverse=True)
             masks = np.asarray(whose.ravel()[None, :] == np.arange(len(labels))[:, None])
-            large = np.ones(len(labels), dtype=bool)
+            inside = np.stack([people.of(half, axes, labels) for half in (odd, ~odd)], axis=1)
+            outside = np.maximum(np.stack([people.whole(half) for half in (odd, ~odd)]) - inside, _most_other(inside))
+            large = (np.minimum(inside, outside) >= least).all((1, 2))
             for half in (odd, ~odd):
                 large &= ((_kish(cells, half, masks) >= LEAST) & (_kish(cells, half, ~masks) >= LEAST)).all(1)
             for place in np.flatnonzero(large):
                 if (mark := masks[place].tobytes()) not in seen:
                     seen.add(mark)
                     parts = zip(axes, labels[place], strict=True)
-                    found[" & ".join(f"{by[a]}={cells.table.levels[a][int(i)]}" for a, i in parts)] = masks[place]
+                    name = " & ".join(f"{by[a]}={cells.table.levels[a][int(i)]}" for a, i in parts)
+                    found[name] = _Slice(mask=masks[place], people=inside[place])
     if not found or len(found) > MOST_EXAMINED:
+        needs = f"{LEAST:.0f} effective rows and {least} customers in each half and period"
         raise DataError(
-            f"There are {len(found):,} slices to examine.",
-            [f"at least 1 and at most {MOST_EXAMINED:,} of {LEAST:.0f} effective rows in each half and period"],
+            f"There are {len(found):,} slices to examine.", [f"at least 1 and at most {MOST_EXAMINED:,} of {needs}"]
         )
     return found
 
 
+def _most_other(people: Floats) -> Floats:
+    """Return the most customers that any other slice (slice, …) has; somebody outside may be inside as well."""
+    if len(people) == 1:
+        return np.zeros_like(people)
+    ordered = np.sort(people, axis=0)
+    return np.asarray(np.where(people < ordered[-1], ordered[-1], ordered[-2]))
+
+
 def _picked(
-    cells: _Cells, odd: Bools, slices: dict[str, Bools], thin: Bools, q: float
+    cells: _Cells, odd: Bools, slices: dict[str, _Slice], thin: Bools, q: float, least: int
 ) -> tuple[list[str], pd.DataFrame, float]:
     """Take slices in the choosing half while they differ from the rest and less than two thirds are explained."""
     x, y = cells.sums("x", odd), cells.sums("y", odd)
-    names, out = list(slices), np.zeros(cells.keep.size, dtype=bool)
+    out = np.zeros(cells.keep.size, dtype=bool)
     picked: list[str] = []
     explained, examined, weakest = 0.0, pd.DataFrame(), 1.0
     while len(picked) < MOST_SLICES:
-        open_to = [name for name in names if _is_large(cells, odd, slices[name] & ~out)]
+        open_to = [
+            name
+            for name, each in slices.items()
+            if _is_large(cells, odd, each.mask & ~out) and (each.without(cells, odd, out) >= least).all()
+        ]
         if not open_to:
             break
-        found = own_contributions(x, y, [slices[name] for name in open_to], thin=thin, out=out)
+        found = own_contributions(x, y, [slices[name].mask for name in open_to], thin=thin, out=out)
         frame = _frame(open_to, found)
         if examined.empty:
             examined = frame
@@ -279,13 +310,13 @@ def _picked(
         row = good.loc[z[size >= NEARLY * size.max()].idxmax()]
         weakest = max(float(row["p"]), 0.0 if not picked else weakest)
         picked.append(str(row["slice"]))
-        out = out | slices[picked[-1]]
+        out = out | slices[picked[-1]].mask
         explained += float(row["contribution"])
         if certain and explained / found.total >= ENOUGH:
             break
     if not picked:
         weakest = float(examined["p"].min()) if len(examined) else 1.0
-    return picked, examined, weakest * len(names)
+    return picked, examined, weakest * len(slices)
 
 
 def _frame(names: Sequence[str], found: Contribution) -> pd.DataFrame:
@@ -338,19 +369,24 @@ def _shown(
     what: Asked,
     cells: _Cells,
     even: Bools,
-    picked: Sequence[str],
-    slices: dict[str, Bools],
+    picked: dict[str, _Slice],
     told: Contribution,
     level: float,
 ) -> pd.DataFrame:
-    masks = np.array([slices[name] for name in picked], dtype=bool).reshape(len(picked), cells.keep.size)
+    out = np.zeros(cells.keep.size, dtype=bool)
+    own, people = [], []
+    for each in picked.values():
+        own.append(each.mask & ~out)
+        people.append(each.without(cells, ~even, out)[1].min())
+        out = out | each.mask
+    masks = np.array(own, dtype=bool).reshape(len(picked), cells.keep.size)
     se = np.sqrt(told.variance)
     half = stats.t.ppf((1 + level) / 2, told.df) * se
     part = pd.DataFrame({"slice": list(picked), "value": told.value, "se": se}).assign(
         low=told.value - half,
         high=told.value + half,
         n=(cells.sums("n", even).sum((0, 1)) @ masks.T),
-        customers=(cells.sums("m", even).sum(0) @ masks.T).min(0),
+        customers=np.array(people, dtype=float),
         n_eff=_kish(cells, even, masks).min(1) if len(picked) else np.empty(0),
         score=what.score,
         metric=what.metric,

@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from rox.core.buckets import bucket_of
 from rox.core.errors import DataError
 from rox.metrics.answers import scored
-from rox.metrics.source import WEIGHT_UNITS, Tables, required, scale_of
+from rox.metrics.source import WEIGHT_UNITS, Tables, rank_of, required, scale_of
 
 Floats = NDArray[np.float64]
 BUCKETS = 64
@@ -30,6 +30,8 @@ MOST = 100
 CHANCE, OUTCOME = "chance", "outcome"
 """A column of random numbers, which no driver may fall short of; and the score."""
 LEVELS = 11
+ANY = "*"
+"""Stands for any topic, or any kind, of feedback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,47 +84,79 @@ def given(
             raise DataError(f"The answers have no column {name!r}.", [f"they have {', '.join(table.columns)}"])
         given_ = table[name].cast("float64")
         inside = (given_ >= scale.low) & (given_ <= scale.high) & (given_ == given_.floor())
-        table = table.mutate(**{name: inside.fill_null(False).ifelse(given_.floor().cast("int64"), ibis.null("int64"))})
-    for name, (source, column) in _recent(events, topics).items():
-        table = _counted(tables, table, name, source, column, months)
-    number = ibis.dense_rank().over(ibis.window(order_by=table.customer))
-    table = table.mutate(customer=number.cast("int64"))
+        turned = given_ if scale.higher_is_better else float(scale.low + scale.high) - given_
+        table = table.mutate(**{name: inside.fill_null(False).ifelse(turned.floor().cast("int64"), ibis.null("int64"))})
+    recent = recorded_rows(events, topics)
+    for source in dict.fromkeys(each.source for each in recent.values()):
+        table = counted(tables, table, {name: each for name, each in recent.items() if each.source == source}, months)
+    table = table.mutate(customer=rank_of(table.customer))
     coin = bucket_of(table.customer * 4099 + table.month.cast("int64"), LEVELS)
-    keep = ["value", *ratings, *_recent(events, topics), "weight"]
+    keep = ["value", *ratings, *recent, "weight"]
     table = table.select(
         *keep, customer=table.customer, bucket=bucket_of(table.customer, BUCKETS), chance=coin.cast("int64")
     )
-    return Given(table=table, ratings=tuple(ratings), counts=tuple(_recent(events, topics)))
+    return Given(table=table, ratings=tuple(ratings), counts=tuple(recent))
 
 
-def _recent(events: Sequence[str], topics: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name each count of the months before: table and column."""
-    return {f"events_{name}": ("events", "kind") for name in events} | {
-        f"topic_{name}": ("feedback", "topic") for name in topics
-    }
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Rows of a table that are counted before an answer: those with these values in these columns."""
+
+    source: str
+    values: Mapping[str, str]
 
 
-def _counted(tables: Tables, table: Any, name: str, source: str, column: str, months: int) -> Any:
-    """Add how many events or messages the customer had in the months before the answer's own."""
-    wanted, rows = name.partition("_")[2], required(tables, source)
-    if column not in rows.columns:
-        raise DataError(f"The table {source!r} has no column {column!r}.", [f"name it in [tables.{source}.columns]"])
-    rows = rows.filter(rows[column] == wanted)
-    if not int(tables.fetch(rows.aggregate(n=rows.count())).iloc[0]["n"]):
-        raise DataError(f"No row of {source!r} has {column} {wanted!r}.", ["write it as the table does"])
-    times = rows["count"].cast("int64").sum() if "count" in rows.columns else rows.count()
-    monthly = rows.group_by(who=rows.customer, happened=rows.month.cast("int64")).aggregate(times=times)
+def recorded_rows(events: Sequence[str], topics: Sequence[str]) -> dict[str, Recorded]:
+    """Name what is counted: ``events_KIND``, ``topic_TOPIC``, ``topic_KIND/TOPIC``."""
+    found = {f"events_{name}": Recorded(source="events", values={"kind": name}) for name in events}
+    for name in topics:
+        kind, slash, topic = name.rpartition("/")
+        values = {"kind": kind, "topic": topic} if slash else {"topic": topic}
+        kept = {column: value for column, value in values.items() if value != ANY}
+        found[f"topic_{name}"] = Recorded(source="feedback", values=kept)
+    return found
+
+
+def counted(tables: Tables, table: Any, wanted: Mapping[str, Recorded], months: int) -> Any:
+    """Add how many rows of a table the customer had in the months before the answer's own, one column per name.
+
+    Raises:
+        DataError: No such column, or no row has such values.
+    """
+    source = next(iter(wanted.values())).source
+    rows = required(tables, source)
+    if missing := sorted({column for each in wanted.values() for column in each.values} - set(rows.columns)):
+        raise DataError(
+            f"The table {source!r} has no column {missing[0]!r}.", [f"name it in [tables.{source}.columns]"]
+        )
+    is_it = [_is(rows, each.values) for each in wanted.values()]
+    there = tables.fetch(rows.aggregate(**{f"t_{i}": each.ifelse(1, 0).sum() for i, each in enumerate(is_it)})).iloc[0]
+    if absent := [each for i, each in enumerate(wanted.values()) if not there[f"t_{i}"] > 0]:
+        told = [" and ".join(f"{column} {value!r}" for column, value in each.values.items()) for each in absent]
+        raise DataError(f"No row of {source!r} has {'; nor '.join(told)}.", ["write it as the table does"])
+    times = rows["count"].cast("int64") if "count" in rows.columns else ibis.literal(1, "int64")
+    monthly = rows.group_by(who=rows.customer, happened=rows.month.cast("int64")).aggregate(
+        **{f"t_{i}": each.ifelse(times, 0).sum() for i, each in enumerate(is_it)}
+    )
     own = table.month.cast("int64")
     asked = table.select("customer", month=own, since=own - months).distinct()
     near = asked.left_join(
         monthly,
         [asked.customer == monthly.who, monthly.happened < asked.month, monthly.happened >= asked.since],
     )
-    counted = near.group_by(owner=near.customer, at=near.month).aggregate(
-        found=ibis.least(ibis.coalesce(near.times.sum(), 0), MOST).cast("int64")
+    found = near.group_by(owner=near.customer, at=near.month).aggregate(
+        **{f"t_{i}": ibis.least(ibis.coalesce(near[f"t_{i}"].sum(), 0), MOST).cast("int64") for i in range(len(is_it))}
     )
-    joined = table.left_join(counted, (table.customer == counted.owner) & (table.month == counted.at))
-    return joined.mutate(**{name: joined.found}).drop("owner", "at", "found")
+    joined = table.left_join(found, (table.customer == found.owner) & (table.month == found.at))
+    columns = {name: joined[f"t_{i}"] for i, name in enumerate(wanted)}
+    return joined.mutate(**columns).drop("owner", "at", *(f"t_{i}" for i in range(len(is_it))))
+
+
+def _is(rows: Any, values: Mapping[str, str]) -> Any:
+    every = ibis.literal(True)
+    for column, value in values.items():
+        every = every & (rows[column] == value)
+    return every.fill_null(False)
 
 
 def histograms(tables: Tables, rows: Given) -> dict[str, pd.Series[Any]]:
@@ -210,9 +244,9 @@ def contrast_sums(
     columns |= {"y": table.value.cast("int64"), "z": ibis.cases(*branches, else_=0).cast("int64")}
     table = table.mutate(**columns)
     order = list(columns)
-    weight = _light(table.weight)
+    weight = _light(table.weight).cast("decimal(19,0)")
     sums = {
-        f"c_{i}_{j}": (weight * table[order[i]] * table[order[j]]).cast("decimal(38,0)").sum()
+        f"c_{i}_{j}": (weight * (table[order[i]] * table[order[j]]).cast("decimal(19,0)")).sum()
         for i, j in combinations_with_replacement(range(len(order)), 2)
     }
     frame = tables.fetch(table.group_by("bucket").aggregate(**sums)).astype(float)

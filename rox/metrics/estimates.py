@@ -18,6 +18,8 @@ from rox.numerics.intervals import dirichlet_nps_interval, wilson_interval
 from rox.numerics.survey import SMALL_CATEGORY, SMALL_N
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9
+"""NPS points by which sums of floats may miss the end of the scale."""
 
 
 def ratio(moments: pd.DataFrame, by: Sequence[str], name: str) -> pd.DataFrame:
@@ -156,19 +158,30 @@ def with_nps(estimate: pd.DataFrame, level: float) -> pd.DataFrame:
     """Turn the mean of −1, 0, 1 into NPS points with an interval.
 
     It is Student's, but below 200 effective answers or with fewer than 5 in a category it is the posterior interval
-    under a Dirichlet(½) prior on the three shares.
+    under a Dirichlet(½) prior on the three shares; where all are promoters (or detractors) it ends at 100 (or −100), as
+    Brown, Cai & DasGupta (2001) modify Jeffreys' interval.
     """
     points = estimate.assign(value=100 * estimate["value"], se=100 * estimate["se"])
     large = with_t(points, level)
-    mean, square = estimate["value"].to_numpy(), estimate["square"].to_numpy()
-    shares = np.clip(np.column_stack([(square + mean) / 2, 1 - square, (square - mean) / 2]), 0.0, 1.0)
-    counts = shares * points["n_eff"].to_numpy()[:, None]
-    small = (points["n_eff"].to_numpy() < SMALL_N) | (counts.min(axis=1) < SMALL_CATEGORY)
+    counts = nps_counts(estimate)
+    small = (estimate["n_eff"].to_numpy() < SMALL_N) | (counts.min(axis=1) < SMALL_CATEGORY)
     limits = [
         dirichlet_nps_interval(*count, level=level) if few else (low, high)
         for count, few, low, high in zip(counts, small, large["low"], large["high"], strict=True)
     ]
-    return _with_limits(points, limits, np.where(small, "dirichlet", "t"))
+    found = _with_limits(points, limits, np.where(small, "dirichlet", "t"))
+    value = points["value"]
+    return found.assign(
+        low=np.where(value <= -100 + ROUNDING, -100.0, np.minimum(found["low"], value)),
+        high=np.where(value >= 100 - ROUNDING, 100.0, np.maximum(found["high"], value)),
+    )
+
+
+def nps_counts(estimate: pd.DataFrame) -> Floats:
+    """Return the effective numbers of promoters, passives and detractors behind means of −1, 0, 1, ``(cells, 3)``."""
+    mean, square = estimate["value"].to_numpy(dtype=float), estimate["square"].to_numpy(dtype=float)
+    shares = np.clip(np.column_stack([(square + mean) / 2, 1 - square, (square - mean) / 2]), 0.0, 1.0)
+    return np.asarray(shares * estimate["n_eff"].to_numpy(dtype=float)[:, None], dtype=np.float64)
 
 
 def with_log_t(estimate: pd.DataFrame, level: float) -> pd.DataFrame:

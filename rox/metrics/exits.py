@@ -8,7 +8,6 @@ ratios, the customer being the unit, strata the segments.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import ibis
@@ -17,10 +16,10 @@ import pandas as pd
 from rox.core.errors import DataError
 from rox.core.study import Study
 from rox.core.units import Unit
-from rox.metrics.cells import moments
+from rox.metrics.cells import Part, split_moments
 from rox.metrics.display import shown
 from rox.metrics.estimates import over_year, ratio, with_log_t, with_wilson
-from rox.metrics.source import Rows, Tables, month_range, required, rows_of, whole
+from rox.metrics.source import Tables, groups_of, month_range, required, rows_of, whole
 
 
 def churn(
@@ -48,17 +47,36 @@ def churn(
     Raises:
         DataError: No ledger or exits, no such group or stock, a customer who leaves twice.
     """
-    stock = _stock(tables, money)
-    rows = rows_of(tables, "ledger", by, table=_at_risk(tables, stock), weighted=weighted)
-    kinds = _kinds(tables.study)
-    parts = []
-    for prefix, weighed in (("", rows), ("money_", _weighed_by_money(rows))) if stock else (("", rows),):
-        frame = moments(tables, weighed, {kind: weighed.table[f"_left_{kind}"] for kind in kinds})
-        for kind in kinds:
-            hazard = with_log_t(ratio(frame, rows.by, kind), level).assign(unit=str(Unit.RATIO))
-            parts.append(hazard.assign(metric=f"{prefix}hazard_{kind}"))
-            parts.append(over_year(hazard).assign(metric=f"{prefix}churn_{kind}"))
-    return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
+    return churn_splits(tables, (by,), money=money, level=level, weighted=weighted)[0]
+
+
+def churn_splits(
+    tables: Tables,
+    splits: Sequence[Sequence[str]],
+    *,
+    money: str | None = None,
+    level: float = 0.90,
+    weighted: bool = True,
+) -> list[pd.DataFrame]:
+    """Do what ``churn`` does for several groupings in one pass over the ledger."""
+    stock, kinds = _stock(tables, money), _kinds(tables.study)
+    rows = rows_of(tables, "ledger", groups_of(splits), table=_at_risk(tables, stock), weighted=weighted)
+    values = {kind: rows.table[f"_left_{kind}"] for kind in kinds}
+    parts = {"": Part(values=values)}
+    if stock:
+        balance = rows.table["_balance"]
+        held = whole(rows.table.design_weight * balance)
+        parts["money_"] = Part(values=values, where=balance > 0, weight=held)
+    found = []
+    for split, frames in zip(splits, split_moments(tables, rows, parts, splits), strict=True):
+        rates = []
+        for prefix, frame in frames.items():
+            for kind in kinds:
+                hazard = with_log_t(ratio(frame, split, kind), level).assign(unit=str(Unit.RATIO))
+                rates.append(hazard.assign(metric=f"{prefix}hazard_{kind}"))
+                rates.append(over_year(hazard).assign(metric=f"{prefix}churn_{kind}"))
+        found.append(shown(rates, by=split, level=level, min_cell=tables.study.about.min_cell))
+    return found
 
 
 def retention(
@@ -84,6 +102,13 @@ def retention(
     Raises:
         DataError: No ledger or exits, no such group, a ledger too short, a customer who leaves twice.
     """
+    return retention_splits(tables, (by,), months=months, level=level, weighted=weighted)[0]
+
+
+def retention_splits(
+    tables: Tables, splits: Sequence[Sequence[str]], *, months: int = 12, level: float = 0.90, weighted: bool = True
+) -> list[pd.DataFrame]:
+    """Do what ``retention`` does for several groupings in one pass over the ledger."""
     ledger, exits = required(tables, "ledger"), _exits(tables)
     first, last = month_range(tables, ledger)
     if last - months < first:
@@ -99,14 +124,17 @@ def retention(
     table = known.mutate(_stayed_all=left.ifelse(0, 1), _stayed_voluntary=chosen.ifelse(0, 1)).drop(
         "gone", "exit_month", "voluntary"
     )
-    rows = rows_of(tables, "ledger", by, table=table, weighted=weighted)
+    rows = rows_of(tables, "ledger", groups_of(splits), table=table, weighted=weighted)
     kinds = _kinds(tables.study)
-    frame = moments(tables, rows, {kind: rows.table[f"_stayed_{kind}"] for kind in kinds})
-    parts = [
-        with_wilson(ratio(frame, rows.by, kind), level).assign(metric=f"retention_{kind}", unit=str(Unit.RATIO))
-        for kind in kinds
-    ]
-    return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
+    parts = {"": Part(values={kind: rows.table[f"_stayed_{kind}"] for kind in kinds})}
+    found = []
+    for split, frames in zip(splits, split_moments(tables, rows, parts, splits), strict=True):
+        rates = [
+            with_wilson(ratio(frames[""], split, kind), level).assign(metric=f"retention_{kind}", unit=str(Unit.RATIO))
+            for kind in kinds
+        ]
+        found.append(shown(rates, by=split, level=level, min_cell=tables.study.about.min_cell))
+    return found
 
 
 def at_risk(tables: Tables) -> Any:
@@ -181,9 +209,3 @@ def _at_risk(tables: Tables, stock: str | None) -> Any:
         _left_all=leaves.ifelse(1, 0),
         _left_voluntary=(leaves & known.voluntary.fill_null(False)).ifelse(1, 0),
     )
-
-
-def _weighed_by_money(rows: Rows) -> Rows:
-    """Weigh customer-months by the balance held before them, in the ledger's whole units."""
-    held = rows.table.filter(rows.table["_balance"] > 0)
-    return replace(rows, table=held.mutate(weight=whole(held.design_weight * held["_balance"])))

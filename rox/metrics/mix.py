@@ -59,7 +59,7 @@ class Moved:
         panel: One row per ``term``: ``stayers``, ``joiners``, ``leavers``, ``who_answers``, which add up to ``change``;
             empty for ``churn``.
         pooled: Joint cells whose mean is that of several, because they were thin.
-        borrowed: Joint cells that one period has not.
+        borrowed: Joint cells that one period has not, whose whole part is mix unless they are pooled.
         reversed: Whether the change within groups runs against the whole (Simpson's reversal), not by chance alone.
         checks: What a reader must know.
     """
@@ -98,10 +98,10 @@ def moved(
     """Split a change between two periods into rate and mix, and into stayers, joiners, leavers and who answers.
 
     One dimension: the symmetric split of Kitagawa (1955). Several: Shapley's over the dimensions and the rate, each
-    dimension given those before it (Shorrocks 2013). Assumption of the split: a group's mean would have been the same
-    under the other period's mix. Joint cells below 30 effective answers share the mean of their thin neighbours under
-    the same wider cell. ``who_answers`` is what the answers differ from the customers by, as far as status and the
-    dimensions tell, which are known of everybody.
+    dimension given those before it (Shorrocks 2013). What a group brings that only one period has is all mix.
+    Assumption of the split: a group's mean would have been the same under the other period's mix. Joint cells below 30
+    effective answers share the mean of their thin neighbours under the same wider cell. ``who_answers`` is what the
+    answers differ from the customers by, as far as status and the dimensions tell, which are known of everybody.
 
     Args:
         tables: Loaded tables.
@@ -168,14 +168,9 @@ def _bridge(total: Floats, pool: Ints) -> Floats:
     (n0, n1), (y0, y1) = total
     if not min(n0.sum(), n1.sum()) > 0:
         return np.full(4 + n0.ndim, np.nan)
-    if n0.ndim == 1:
-        mix, rate = _levels(total, pool)
-        parts, within_groups = np.asarray([mix.sum()], dtype=np.float64), float(rate.sum())
-    else:
-        found = shapley_mix(n1, y1, n0, y0, pool=pool)
-        parts, within_groups = found.mix, found.rate
+    found = shapley_mix(n1, y1, n0, y0, pool=pool)
     before, after = y0.sum() / n0.sum(), y1.sum() / n1.sum()
-    return np.concatenate([[before, after, after - before, within_groups], parts])
+    return np.concatenate([[before, after, after - before, found.rate], found.mix])
 
 
 def _levels(total: Floats, pool: Ints) -> tuple[Floats, Floats]:

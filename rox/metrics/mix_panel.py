@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rox.metrics.display import SHOWN_FROM
-from rox.metrics.source import MONTHS_OF, Tables, required, rows_of
+from rox.metrics.source import MONTHS_OF, PLACE, Tables, required, rows_of
 from rox.metrics.tallies import UNKNOWN, Asked, Floats, Table, as_table, by_bucket
 from rox.numerics.arrays import Ints
 from rox.numerics.decompose import pool_thin
@@ -46,7 +46,7 @@ def panel(tables: Tables, what: Asked, by: tuple[str, ...], times: tuple[str, in
     """
     time, earlier, later = times
     customers = required(tables, "customers")
-    known = tuple(group for group in by if group in customers.columns)
+    known = tuple(group for group in by if _column_of(customers, group) in customers.columns)
     people = _with_status(tables, customers, time, earlier, later)
     answers = _answers_with_status(what, people, known, time, (earlier + 1) * MONTHS_OF[time] - 1)
     table = as_table(by_bucket(tables, answers), ("status", *known), time, earlier)
@@ -68,6 +68,10 @@ def panel(tables: Tables, what: Asked, by: tuple[str, ...], times: tuple[str, in
             "n_eff": np.divide(counts["x"] ** 2, counts["ww"], out=np.zeros(4), where=counts["ww"] > 0),
         }
     )
+
+
+def _column_of(customers: Any, group: str) -> str:
+    return "unit" if group == PLACE and PLACE not in customers.columns else group
 
 
 def _with_status(tables: Tables, customers: Any, time: str, earlier: int, later: int) -> Any:
@@ -120,7 +124,10 @@ def _everybody(tables: Tables, people: Any, by: tuple[str, ...], table: Table) -
     for number, changes in ((0, "_went"), (1, "_came")):
         there = people.filter(people[f"_there_{number}"])
         there = there.select(
-            "customer", *(by), status=there[changes].fill_null(False).ifelse(CHANGED, STAYED), month=ibis.literal(0)
+            "customer",
+            status=there[changes].fill_null(False).ifelse(CHANGED, STAYED),
+            month=ibis.literal(0),
+            **{group: there[_column_of(there, group)] for group in by},
         )
         rows = rows_of(tables, "customers", ("status", *by), table=there)
         frame = tables.fetch(rows.table.group_by(rows.keys).aggregate(weight=rows.table.weight.sum()))

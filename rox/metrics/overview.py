@@ -9,17 +9,21 @@ from typing import Literal
 import pandas as pd
 
 from rox.core.check import Check, Verdict
-from rox.metrics.answers import measured, nps_name, require_direction
+from rox.core.units import Unit
+from rox.metrics.answers import nps_name, require_directions, score_splits
 from rox.metrics.display import NUMBERS, SHOWN_FROM
-from rox.metrics.exits import churn, followed_for, retention
+from rox.metrics.exits import churn_splits, followed_for, retention_splits
 from rox.metrics.growth import compares, earned_growth
-from rox.metrics.responses import repeats, response_chain, response_rate
-from rox.metrics.source import Tables
+from rox.metrics.responses import repeats, response_chain, response_splits
+from rox.metrics.source import STRATUM, Tables, scale_of
+from rox.numerics.silence import worst_case
 
 ALL = "all"
 """Stands in ``period`` and ``segment`` of a figure that is not split by them."""
 
 LARGE_DESIGN_EFFECT = 3.0
+MANY_ANSWER = 0.30
+"""Share of those asked from which on nothing is said of those who did not answer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,11 +67,8 @@ def experience(tables: Tables, *, every: Literal["month", "quarter"] = "quarter"
     Raises:
         DataError: As in the functions of this room; a satisfaction or effort scale that runs against the NPS (ROX-M03).
     """
-    directions = {name: require_direction(tables, name) for name in tables.study.scores}
-    headline, trend, by_segment = (
-        pd.concat([measured(tables, name, by, level=level) for name in directions], ignore_index=True)
-        for by in ((), (every,), ("segment",))
-    )
+    directions = require_directions(tables, tuple(tables.study.scores))
+    headline, trend, by_segment = score_splits(tables, tuple(directions), _splits(every), level=level)
     response, leaving = _response(tables, every, level), _leaving(tables, every, level)
     others = [frame[(frame["period"] == ALL) & (frame["segment"] == ALL)] for frame in (response, leaving)]
     others.insert(1, repeats(tables, level=level))
@@ -82,22 +83,30 @@ def experience(tables: Tables, *, every: Literal["month", "quarter"] = "quarter"
         response=response,
         churn=leaving,
         chain=response_chain(tables),
-        checks=tuple(_checks(tables, directions, headline, (trend, by_segment))),
+        checks=(
+            *_checks(tables, directions, headline, (trend, by_segment)),
+            *_of_silence(tables, response, headline, trend.rename(columns={every: "period"})),
+        ),
     )
+
+
+def _splits(every: str) -> tuple[tuple[str, ...], ...]:
+    """Return the groupings of a scorecard: none, by period, by segment."""
+    return (), (every,), (STRATUM,)
 
 
 def _response(tables: Tables, every: str, level: float) -> pd.DataFrame:
     if "invitations" not in tables.tables:
         return _empty()
-    return _split([response_rate(tables, by, level=level) for by in ((), (every,), ("segment",))], every)
+    return _split(response_splits(tables, _splits(every), level=level), every)
 
 
 def _leaving(tables: Tables, every: str, level: float) -> pd.DataFrame:
     if not {"ledger", "exits"} <= set(tables.tables):
         return _empty()
-    frames = [churn(tables, by, level=level) for by in ((), (every,), ("segment",))]
+    frames = churn_splits(tables, _splits(every), level=level)
     if followed_for(tables, 12):
-        frames += [retention(tables, by, level=level) for by in ((), (every,), ("segment",))]
+        frames += retention_splits(tables, _splits(every), level=level)
     return _split(frames, every)
 
 
@@ -141,3 +150,25 @@ def _checks(
                 verdict=Verdict.PASS,
                 values={"metric": name, "reference": str(reference), "r": r},
             )
+
+
+def _of_silence(tables: Tables, response: pd.DataFrame, headline: pd.DataFrame, trend: pd.DataFrame) -> Iterator[Check]:
+    """Say what a low response of the last period leaves open of the first NPS, or the first score."""
+    name = nps_name(tables.study) or next(iter(tables.study.scores))
+    asked = response[response["segment"] == ALL].set_index("period")["value"].dropna()
+    score = pd.concat([trend, headline.assign(period=ALL)], ignore_index=True)
+    score = score[score["score"] == name]
+    metric, unit = score.iloc[0][["metric", "unit"]]
+    value = score[score["metric"] == metric].set_index("period")["value"].dropna()
+    both = [period for period in asked.index.intersection(value.index) if asked[period] > 0]
+    if not both:
+        return
+    last = max((period for period in both if period != ALL), default=ALL)
+    periods = sorted(period for period in asked.index if period != ALL)
+    rate, scale = float(asked[last]), scale_of(tables.study, name)
+    if rate < MANY_ANSWER:
+        ends = (-100.0, 100.0) if unit == Unit.NPS_POINT else (float(scale.low), float(scale.high))
+        low, high = worst_case(rate, float(value[last]), *ends)
+        label = last if last != ALL else f"{periods[0]}–{periods[-1]}" if periods else ""
+        said: dict[str, str | float] = {"metric": name, "period": label, "rate": 100 * rate, "low": low, "high": high}
+        yield Check(code="ROX-N12", verdict=Verdict.NOTE, values=said)

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 
+from rox.core.errors import DataError
+from rox.core.study import STEPS
 from rox.core.units import Unit
-from rox.metrics.cells import moments
+from rox.metrics.cells import Part, moments, split_moments
 from rox.metrics.display import shown
-from rox.metrics.estimates import counts, ratio, with_t, with_wilson
-from rox.metrics.source import TIMES, Rows, Tables, required, rows_of
+from rox.metrics.estimates import cells_of, counts, ratio, with_t, with_wilson
+from rox.metrics.source import TIMES, WEIGHT_UNITS, Tables, groups_of, required, rows_of
+
+SENT, ANSWERED = STEPS.index("invited"), STEPS.index("answered")
+OTHER, UNKNOWN = "other", "unknown"
+"""Reasons that few have, together; and none noted."""
 
 
 def response_rate(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90) -> pd.DataFrame:
@@ -35,14 +42,27 @@ def response_rate(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90
     Raises:
         DataError: No invitations, or no such group.
     """
-    rows = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
-    frame = moments(tables, rows, {"answered": rows.table["_answered"]})
-    part = with_wilson(ratio(frame, rows.by, "answered"), level).assign(metric="response_rate", unit=str(Unit.RATIO))
-    return shown([part], by=rows.by, level=level, min_cell=tables.study.about.min_cell)
+    return response_splits(tables, (by,), level=level)[0]
+
+
+def response_splits(tables: Tables, splits: Sequence[Sequence[str]], *, level: float = 0.90) -> list[pd.DataFrame]:
+    """Do what ``response_rate`` does for several groupings in one pass over the invitations."""
+    table = answered_invitations(tables)
+    rows = rows_of(tables, "invitations", groups_of(splits), table=table, weighted=False)
+    parts = {"": Part(values={"answered": rows.table["_answered"]})}
+    found = []
+    for split, frames in zip(splits, split_moments(tables, rows, parts, splits), strict=True):
+        part = with_wilson(ratio(frames[""], split, "answered"), level)
+        part = part.assign(metric="response_rate", unit=str(Unit.RATIO))
+        found.append(shown([part], by=split, level=level, min_cell=tables.study.about.min_cell))
+    return found
 
 
 def response_chain(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
     """Count the steps from the customers of the study to their answers.
+
+    Steps between are those that a status of the invitations says; an answered invitation has taken all of them. A step
+    that no invitation ended at is not shown.
 
     Args:
         tables: Loaded tables.
@@ -51,23 +71,65 @@ def response_chain(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         One row per group and step, the columns of ``display.shown``; ``value`` is the count, unit ``count``. Steps as
-        ``metric``: ``customers`` (not by time), ``customers_invited``, ``customers_answered``, ``invitations``,
-        ``invitations_answered``, ``answers``; those of invitations only if the study has them.
+        ``metric``: ``customers`` (not by time), ``customers_eligible``, ``…_contactable``, ``…_invited``,
+        ``…_delivered``, ``…_opened``, ``…_started``, ``…_answered``; ``invitations``, ``invitations_delivered`` and so
+        on to ``invitations_answered``; ``answers``. Those of invitations only if the study has them.
 
     Raises:
         DataError: No such group.
     """
     answers = rows_of(tables, "answers", by, weighted=False)
-    steps = [(answers, "customers", "customers_answered"), (answers, "n", "answers")]
-    if "invitations" in tables.tables:
-        invited = rows_of(tables, "invitations", by, table=answered_invitations(tables), weighted=False)
-        answered = replace(invited, table=invited.table.filter(invited.table["_answered"] == 1))
-        steps[:1] = [(invited, "customers", "customers_invited"), steps[0]]
-        steps[2:2] = [(invited, "n", "invitations"), (answered, "n", "invitations_answered")]
+    said = counts(moments(tables, answers, {}), answers.by)
+    people, sent = _steps_taken(tables, by) if "invitations" in tables.tables else ([], [])
+    parts = [*people, _counted(said, "customers", "customers_answered"), *sent, _counted(said, "n", "answers")]
     if not set(by) & set(TIMES):
-        steps.insert(0, (rows_of(tables, "customers", by, weighted=False), "customers", "customers"))
-    parts = [_counted(tables, rows, column, step) for rows, column, step in steps]
+        everybody = rows_of(tables, "customers", by, weighted=False)
+        found = counts(moments(tables, everybody, {}), everybody.by)
+        parts.insert(0, _counted(found, "customers", "customers"))
     return shown(parts, by=tuple(by), level=np.nan, min_cell=tables.study.about.min_cell)
+
+
+def response_reasons(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Count the customers who were not asked, not reached or broke off, by how far they came and the reason noted.
+
+    Reasons of fewer than ``min_cell`` customers are one reason, ``other``.
+
+    Args:
+        tables: Loaded tables.
+        by: ``month``, ``quarter``, ``year`` of the invitation, or columns of invitations or customers.
+
+    Returns:
+        One row per group, ``stopped`` (the last step taken: ``excluded``, ``eligible``, ``contactable``, ``invited``,
+        ``delivered``, ``opened`` or ``started``) and ``reason`` (as the study writes it, ``other``, or ``unknown``
+        where none is noted); then the columns of ``display.shown``. Metric ``customers_stopped``, unit ``count``: the
+        customers; ``n`` counts their invitations. Who answered another invitation is among them.
+
+    Raises:
+        DataError: No invitations, neither a status nor a reason of them, or no such group.
+    """
+    columns = required(tables, "invitations").columns
+    if not {"status", "reason"} & set(columns):
+        raise DataError(
+            "Nothing says why customers did not answer.",
+            ["name a column of role status or reason in [tables.invitations.columns]"],
+        )
+    table = _followed(tables)
+    table = table.filter(table["_answered"] == 0)
+    last = ibis.least(table["_step"], ANSWERED - 1)
+    table = table.mutate(
+        stopped=ibis.cases(*[(last == place, step) for place, step in enumerate(STEPS[:ANSWERED])], else_=STEPS[SENT]),
+        reason=ibis.coalesce(table.reason, UNKNOWN) if "reason" in columns else ibis.literal(UNKNOWN),
+    )
+    least = tables.study.about.min_cell
+    pairs = ("stopped", "reason")
+    whole = rows_of(tables, "invitations", pairs, table=table, weighted=False)
+    rare = _rare(counts(moments(tables, whole, {}), pairs), least)
+    pooled = [((table.stopped == stopped) & (table.reason == reason), OTHER) for stopped, reason in rare]
+    table = table.mutate(reason=ibis.cases(*pooled, else_=table.reason)) if pooled else table
+    rows = rows_of(tables, "invitations", (*by, *pairs), table=table, weighted=False)
+    found = counts(moments(tables, rows, {}), rows.by)
+    part = _counted(found, "customers", "customers_stopped").assign(n=found["n"])
+    return shown([part], by=rows.by, level=np.nan, min_cell=least)
 
 
 def repeats(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90) -> pd.DataFrame:
@@ -105,22 +167,98 @@ def repeats(tables: Tables, by: Sequence[str] = (), *, level: float = 0.90) -> p
     return shown(parts, by=rows.by, level=level, min_cell=tables.study.about.min_cell)
 
 
+def sent_invitations(tables: Tables) -> Any:
+    """Return the invitations that were sent, as an engine table: all of them where no status says otherwise."""
+    table = _with_step(tables)
+    return table.filter(table["_step"] >= SENT).drop("_step")
+
+
 def answered_invitations(tables: Tables) -> Any:
-    """Return the invitations with ``_answered``, 1 or 0: as an engine table, one row per invitation."""
-    invitations, answers = required(tables, "invitations"), required(tables, "answers")
+    """Return the invitations sent with ``_answered``, 1 or 0: as an engine table, one row per invitation."""
+    table = _followed(tables)
+    return table.filter((table["_step"] >= SENT) | (table["_answered"] == 1))
+
+
+def _with_step(tables: Tables) -> Any:
+    """Add to the invitations how far each came, ``_step``: its place among the steps."""
+    invitations = required(tables, "invitations")
+    if "status" not in invitations.columns:
+        return invitations.mutate(_step=ibis.literal(SENT, "int64"))
+    declared = tables.study.tables["invitations"].steps if "invitations" in tables.study.tables else {}
+    places: dict[str, int] = {step: place for place, step in enumerate(STEPS)}
+    places |= {word: STEPS.index(step) for word, step in declared.items()}
+    branches = [(invitations.status == word, ibis.literal(place, "int64")) for word, place in places.items()]
+    return invitations.mutate(_step=ibis.cases(*branches, else_=ibis.literal(SENT, "int64")))
+
+
+def _followed(tables: Tables) -> Any:
+    """Return all invitations with ``_step`` and ``_answered``; without keys a customer's of one month are one."""
+    invitations, answers = _with_step(tables), required(tables, "answers")
     if "key" in invitations.columns and "invitation" in answers.columns:
         named = answers.filter(answers.invitation.notnull()).select(_named=answers.invitation).distinct()
         joined = invitations.left_join(named, invitations.key == named["_named"])
     else:
-        channel = {column: invitations[column].min() for column in ("channel",) if column in invitations.columns}
-        asked = invitations.group_by(["customer", "month"]).aggregate(**channel)
+        kept = {"_step": invitations["_step"].max()}
+        kept |= {column: invitations[column].min() for column in ("channel",) if column in invitations.columns}
+        if "reason" in invitations.columns:
+            kept["reason"] = invitations.reason.argmax(invitations["_step"])
+        asked = invitations.group_by(["customer", "month"]).aggregate(**kept)
         named = answers.select(_named=answers.customer, _then=answers.month).distinct()
         joined = asked.left_join(named, (asked.customer == named["_named"]) & (asked.month == named["_then"]))
     return joined.mutate(_answered=joined["_named"].notnull().ifelse(1, 0))
 
 
-def _counted(tables: Tables, rows: Rows, column: str, step: str) -> pd.DataFrame:
-    found = counts(moments(tables, rows, {}), rows.by)
+def _steps_taken(tables: Tables, by: Sequence[str]) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Count customers and invitations by the steps they took at least, those of invitations from sending on."""
+    table = _followed(tables)
+    table = table.mutate(_reached=(table["_answered"] == 1).ifelse(ANSWERED, table["_step"]))
+    rows = rows_of(tables, "invitations", by, table=table, weighted=False)
+    each = rows.table.group_by([*rows.keys, "stratum", "customer"]).aggregate(
+        _reached=rows.table["_reached"].max(),
+        weight=rows.table.weight.max(),
+        **{fault: rows.table[fault].any() for fault in rows.faults},
+    )
+    people = replace(rows, table=each)
+    places = [SENT, ANSWERED]
+    if "status" in required(tables, "invitations").columns:
+        seen = tables.fetch(table.select(place=table["_step"]).distinct())["place"]
+        places = sorted({*places, *(int(place) for place in seen)} - {0})
+    least = {f"at_{place}": place for place in places}
+    found = [
+        moments(tables, of, {name: (of.table["_reached"] >= place).ifelse(1, 0) for name, place in least.items()})
+        for of in (rows, people)
+    ]
+    keys = cells_of(found[0], rows.by)[0]
+    parts: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+    for name, place in least.items():
+        invitations, customers = (
+            np.bincount(cells_of(each, rows.by)[1], weights=each[f"y_{name}"] / WEIGHT_UNITS, minlength=len(keys))
+            for each in found
+        )
+        taken = keys.assign(n=np.round(invitations), customers=np.round(customers))
+        taken = taken[taken["n"] > 0]
+        if place < ANSWERED:
+            parts[0].append(_counted(taken, "customers", f"customers_{STEPS[place]}"))
+        if place >= SENT:
+            step = "invitations" if place == SENT else f"invitations_{STEPS[place]}"
+            parts[1].append(_counted(taken, "n", step))
+    return parts
+
+
+def _rare(found: pd.DataFrame, least: int) -> list[tuple[str, str]]:
+    """Name the reasons, by the step stopped at, that few have; with them the next, until they are enough together."""
+    rare = []
+    for stopped, part in found.sort_values(["customers", "reason"]).groupby("stopped", sort=False):
+        together = 0.0
+        for reason, customers in zip(part["reason"], part["customers"], strict=True):
+            if customers >= least and not 0 < together < least:
+                break
+            together += customers
+            rare.append((str(stopped), str(reason)))
+    return rare
+
+
+def _counted(found: pd.DataFrame, column: str, step: str) -> pd.DataFrame:
     unknown = dict.fromkeys(("se", "low", "high", "n_eff"), np.nan)
     return found.assign(
         value=found[column], n=found[column], metric=step, unit=str(Unit.COUNT), method="count", **unknown

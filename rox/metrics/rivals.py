@@ -23,6 +23,7 @@ from rox.core.declared import Declared, Words, read_toml, validated
 from rox.core.errors import DataError
 from rox.core.study import Name, Scale, Study
 from rox.core.units import Unit
+from rox.metrics.agreement import CATEGORIES, floored, least_error, support_of
 from rox.metrics.answers import scores
 from rox.metrics.source import Tables, scale_of
 from rox.numerics.arrays import Floats
@@ -78,6 +79,8 @@ class Rival(Declared):
             faults.append("give n, or the interval low to high: a figure without either says nothing")
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             faults.append("the value lies outside its interval")
+        elif self.low is not None and self.low == self.high:
+            faults.append("an interval without width says nothing; give n instead")
         if self.low is None and self.n is not None and self.metric == "mean" and self.sd is None:
             faults.append("a mean of n answers needs sd, the standard deviation of an answer")
         shares = [each for each in (self.promoters, self.detractors) if each is not None]
@@ -109,7 +112,9 @@ class Rival(Declared):
             low, high = wilson_interval(self.value, n, level=0.90)
             return (high - low) / (2 * float(stats.norm.ppf(0.95)))
         filled = 1.0 if self.promoters is None or self.detractors is None else self.promoters + self.detractors
-        return 100 * float(np.sqrt(max(filled - (self.value / 100) ** 2, 1e-12) / n))
+        mean = self.value / 100
+        observed = float(np.sqrt(max(filled - mean**2, 0.0) / n))
+        return 100 * max(observed, float(least_error(mean, filled, n, CATEGORIES)))
 
 
 class Benchmarks(Declared):
@@ -180,6 +185,7 @@ def standing(
     when = tables.study.about.extract.year if year is None else year
     mine = scores(tables, benchmarks.score, ["year"], level=level)
     mine = mine[(mine["year"] == f"{when:04d}") & mine["value"].notna()].set_index("metric")
+    mine = mine.assign(se=_errors(mine, scale_of(tables.study, benchmarks.score)))
     asked = list(dict.fromkeys(each.metric for each in benchmarks.rivals))
     if missing := [metric for metric in asked if metric not in mine.index]:
         raise DataError(
@@ -249,16 +255,32 @@ def panel(
             np.add.at(influence[place], people.get_indexer(rows["respondent"]), fits[-1].influence)
         m = (influence != 0).sum(axis=1).clip(2)
         covariance = influence @ influence.T * np.sqrt(np.outer(m / (m - 1), m / (m - 1)))
-        np.fill_diagonal(covariance, [fit.se**2 for fit in fits])
+        one = pd.DataFrame(
+            {"value": [fit.value for fit in fits], "se": [fit.se for fit in fits],
+             "n_eff": [fit.n_eff for fit in fits], "unit": str(unit)}
+        )  # fmt: skip
+        np.fill_diagonal(covariance, _errors(one, scale) ** 2)
         made = pd.DataFrame(
             {"company": names, "metric": metric, "unit": str(unit), "value": [fit.value for fit in fits],
-             "se": [fit.se for fit in fits], "n": [float(fit.n) for fit in fits], "date": None, "source": "panel",
+             "se": np.sqrt(np.diag(covariance)), "n": [float(fit.n) for fit in fits], "date": None, "source": "panel",
              "differs": ""}
         )  # fmt: skip
         turned = 1.0 if scale.higher_is_better or metric != "mean" else -1.0
         parts.append(_placed(made, covariance, turned, level, np.random.default_rng(rng)))
     table = pd.concat(parts, ignore_index=True)
     return Standing(table=table, checks=tuple(check for part in parts for check in _checks(part, ())))
+
+
+def _errors(frame: pd.DataFrame, scale: Scale) -> Floats:
+    """Return the errors of own figures, none smaller than answers that agree allow."""
+    found = np.zeros(len(frame))
+    for place, (_, row) in enumerate(frame.iterrows()):
+        unit = Unit(row["unit"])
+        size = 100.0 if unit is Unit.NPS_POINT else 1.0
+        mean, se, n = row["value"] / size, row["se"] / size, row["n_eff"]
+        one = pd.DataFrame({"value": [mean], "se": [se], "square": [mean**2 + se**2 * max(n - 1, 0)], "n_eff": [n]})
+        found[place] = size * floored(one, support_of(unit, scale))["se"].iloc[0]
+    return found
 
 
 def _differs(rival: Rival, own: Own, day: dt.date) -> str:

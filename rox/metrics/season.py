@@ -22,7 +22,9 @@ from scipy import stats
 from rox.core.check import Check, Verdict
 from rox.core.errors import DataError
 from rox.core.study import Promotion
-from rox.metrics.display import SHOWN_FROM, shown
+from rox.metrics.display import SHOWN_FROM, shown, small_cells
+from rox.metrics.season_money import PER_CUSTOMER, is_money, money_series
+from rox.metrics.series import FEWEST as FEWEST_ANSWERS
 from rox.metrics.series import columns_of, series
 from rox.metrics.source import TIMES, Tables
 from rox.numerics.season import CARRIES, Adjusted, Prior, adjust, carried, pooled_prior
@@ -53,14 +55,17 @@ MONTHS = tuple(f"month_{number:02d}" for number in range(1, 13))
 class Seasonal:
     """Monthly series with and without their season; frames have the columns of ``display.shown``.
 
+    No season is taken from months that are hidden, so that they cannot be found from it; they are not adjusted, and
+    neither are groups with less than a year of others.
+
     Attributes:
         observed: One row per group and ``month``.
         adjusted: The same without the season; errors hold what is not known of it.
         effects: One row per group and ``effect``: ``month_01`` … ``month_12`` (they add up to zero),
             ``lunar_new_year`` (of a month that holds the whole window), ``quarter_end`` (the months 3, 6, 9, 12 less
             the others, which the months hold), and promotions by name (of a month full of it).
-        covariances: By group, the covariance of the errors of ``adjusted``, month by month; of groups that are shown in
-            every month.
+        covariances: By group, the covariance of the errors of ``adjusted``, month by month; of groups that are adjusted
+            in every month.
         carries: By group, the share of a promotion's effect that lasts into the next month.
         borrowed: Groups whose season is borrowed.
         checks: What a reader must know.
@@ -77,17 +82,27 @@ class Seasonal:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """Series by group with their season, unabridged: the months, the fit and what lasts of a promotion."""
+    """Series by group with their season, unabridged: all months, those the fit is of, the fit, what lasts."""
 
     each: Mapping[tuple[str, ...], pd.DataFrame]
+    used: Mapping[tuple[str, ...], pd.DataFrame]
     fits: Mapping[tuple[str, ...], tuple[Adjusted, float]]
     borrowed: tuple[tuple[str, ...], ...]
     lender: str
 
-    def pairs(self) -> Iterator[tuple[pd.DataFrame, Adjusted]]:
-        """Give each group's months with their fit."""
+    def adjusted(self) -> pd.DataFrame:
+        """Return all months without their season; one that no fit is of has no value and no effective answers."""
+        parts = []
         for key, part in self.each.items():
-            yield part, self.fits[key][0]
+            place = np.full(len(part), -1)
+            values = np.full((2, len(part)), np.nan)
+            if key in self.fits:
+                fit = self.fits[key][0]
+                place = pd.Index(self.used[key]["month"]).get_indexer(pd.Index(part["month"]))
+                values[:, place >= 0] = [fit.adjusted, np.maximum(np.diag(fit.covariance), 0.0)]
+            effective = np.where(place >= 0, part["n_eff"], 0.0)
+            parts.append(part.assign(value=values[0], variance=values[1], n_eff=effective))
+        return pd.concat(parts, ignore_index=True)
 
 
 def fitted(
@@ -101,19 +116,34 @@ def fitted(
 ) -> Fitted:
     """Fit a season to every group; arguments and errors as in :func:`seasonal`."""
     groups = tuple(by)
-    frame = series(tables, score, groups, "month", metric=metric, weighted=weighted)
-    each = dict(_split(frame, columns_of(groups)))
-    if short := [f"{_named(key)}: {len(part)} months" for key, part in each.items() if len(part) < FEWEST]:
+    if is_money(tables.study, score):
+        frame = money_series(tables, score, groups, weighted=weighted)
+    else:
+        frame = series(tables, score, groups, "month", metric=metric, weighted=weighted, fewest=0.0)
+    least, columns = tables.study.about.min_cell, columns_of(groups)
+    each = dict(_split(frame, columns))
+    told = dict(_split(frame[frame["n_eff"] >= FEWEST_ANSWERS], columns))
+    if short := [f"{_named(key)}: {len(part)} months" for key, part in told.items() if len(part) < FEWEST]:
         raise DataError(f"A season needs {FEWEST} months.", [*short, "leave these out, or group more widely"])
+    usable = frame[(frame["n_eff"] >= FEWEST_ANSWERS) & ~small_cells(frame, (*columns, "month"), least)]
+    used = {key: part for key, part in _split(usable, columns) if len(part) >= FEWEST}
+    if not used:
+        raise DataError(f"No group has {FEWEST} months of {least} customers.", ["group more widely"])
     promotions = tables.study.promotions
-    own = {key: _fit(part, promotions) for key, part in each.items() if _has_own(part)}
-    poor = tuple(key for key in each if key not in own)
+    own = {key: _fit(part, promotions) for key, part in used.items() if _has_own(part)}
+    poor = tuple(key for key in used if key not in own)
     lender = ""
     if poor:
-        prior, lender = _borrow(tables, own, each, sisters, weighted)
-        own |= {key: _fit(each[key], promotions, _scaled(prior, each[key])) for key in poor}
-    fits = {key: own[key] for key in each}
-    return Fitted(each=MappingProxyType(each), fits=MappingProxyType(fits), borrowed=poor, lender=lender)
+        prior, lender = _borrow(tables, own, used, sisters, weighted)
+        own |= {key: _fit(used[key], promotions, _scaled(prior, used[key])) for key in poor}
+    fits = {key: own[key] for key in used}
+    return Fitted(
+        each=MappingProxyType(each),
+        used=MappingProxyType(used),
+        fits=MappingProxyType(fits),
+        borrowed=poor,
+        lender=lender,
+    )
 
 
 def seasonal(
@@ -128,9 +158,13 @@ def seasonal(
 ) -> Seasonal:
     """Adjust the months of a measure for season and promotions.
 
+    Money and counts of the ledger are measured per customer (metric ``per_customer``). The same customers stand there
+    month by month, so that sampling shifts the whole series: it is in the errors of ``observed``, while those of
+    ``adjusted`` are of the season alone.
+
     Args:
         tables: Loaded tables; promotions stand in the study file.
-        score: A score or driver of the study, or ``churn``.
+        score: A score or driver of the study, ``churn``, or an outcome of the ledger.
         by: Columns of the rows or customers; each group has a season of its own.
         metric: ``nps``, ``mean``, ``top_two`` or ``easy``; by default the first the question has.
         sisters: Other questions, over everybody, to borrow from where no group has two years.
@@ -146,20 +180,18 @@ def seasonal(
         raise DataError(f"A season cannot be grouped by {', '.join(timed)}.", ["give columns such as segment"])
     found = fitted(tables, score, groups, metric=metric, sisters=sisters, weighted=weighted)
     groups = columns_of(groups)
-    promotions, each, fits = tables.study.promotions, found.each, found.fits
-    least = tables.study.about.min_cell
-    open_to_all = {key: fits[key] for key, part in each.items() if part["customers"].min() >= least}
+    whole = {key: fit for key, fit in found.fits.items() if len(found.used[key]) == len(found.each[key])}
     checks = (
         Check(code="ROX-X02", verdict=Verdict.NOTE, values={"metric": score, "series": found.lender})
         if found.borrowed
         else Check(code="ROX-X02", verdict=Verdict.PASS, values={"metric": score})
     )
     return Seasonal(
-        observed=_months(tables, each, groups, dict.fromkeys(each), level),
-        adjusted=_months(tables, each, groups, {key: fit for key, (fit, _) in fits.items()}, level),
-        effects=_effects(tables, each, groups, fits, promotions, level),
-        covariances=MappingProxyType({key: fit.covariance for key, (fit, _) in open_to_all.items()}),
-        carries=MappingProxyType({key: carry for key, (_, carry) in open_to_all.items()}),
+        observed=_months(tables, pd.concat(found.each.values(), ignore_index=True), groups, level, "linearised"),
+        adjusted=_months(tables, found.adjusted(), groups, level, "gls"),
+        effects=_effects(tables, found, groups, level),
+        covariances=MappingProxyType({key: fit.covariance for key, (fit, _) in whole.items()}),
+        carries=MappingProxyType({key: carry for key, (_, carry) in whole.items()}),
         borrowed=found.borrowed,
         checks=(checks,),
     )
@@ -218,11 +250,12 @@ def _columns(months: NDArray[np.int64], promotions: Mapping[str, Promotion], car
 def _fit(part: pd.DataFrame, promotions: Mapping[str, Promotion], prior: Prior | None = None) -> tuple[Adjusted, float]:
     """Fit a series under each share that may last, and keep the likeliest."""
     months = part["month"].to_numpy(dtype=np.int64)
+    sampling = np.where(part["metric"] == PER_CUSTOMER, 0.0, part["variance"])
     found = []
     for carry in CARRIES if promotions else CARRIES[:1]:
         columns = _columns(months, promotions, carry)
         wide = None if prior is None else _widened(prior, columns.shape[1], float(part["spread"].iloc[0]))
-        fit = adjust(part["value"], months, columns, part["variance"], prior=wide)
+        fit = adjust(part["value"], months, columns, sampling, prior=wide)
         found.append((fit, carry))
     return max(found, key=lambda each: each[0].log_likelihood)
 
@@ -267,24 +300,11 @@ def _borrow(
     return pooled_prior(effects, known), names
 
 
-def _months(
-    tables: Tables,
-    each: Mapping[tuple[str, ...], pd.DataFrame],
-    groups: tuple[str, ...],
-    fits: Mapping[tuple[str, ...], Adjusted | None],
-    level: float,
-) -> pd.DataFrame:
-    parts = []
-    for key, part in each.items():
-        fit = fits[key]
-        value = part["value"].to_numpy() if fit is None else fit.adjusted
-        variance = part["variance"].to_numpy() if fit is None else np.diag(fit.covariance)
-        parts.append(
-            _estimated(part.drop(columns=["variance", "spread"]), value, np.sqrt(np.maximum(variance, 0.0)), level)
-        )
-    frame = pd.concat(parts, ignore_index=True).assign(method="t")
+def _months(tables: Tables, frame: pd.DataFrame, groups: tuple[str, ...], level: float, method: str) -> pd.DataFrame:
+    rows = frame.drop(columns=["variance", "spread"]).assign(method=method)
+    rows = _estimated(rows, frame["value"].to_numpy(), np.sqrt(frame["variance"].to_numpy()), level)
     least = tables.study.about.min_cell
-    return shown([frame], by=(*groups, "month"), level=level, min_cell=least, shown_from=SHOWN_FROM)
+    return shown([rows], by=(*groups, "month"), level=level, min_cell=least, shown_from=SHOWN_FROM)
 
 
 def _estimated(frame: pd.DataFrame, value: Floats, se: Floats, level: float) -> pd.DataFrame:
@@ -292,18 +312,11 @@ def _estimated(frame: pd.DataFrame, value: Floats, se: Floats, level: float) -> 
     return frame.assign(value=value, se=se, low=value - half, high=value + half)
 
 
-def _effects(
-    tables: Tables,
-    each: Mapping[tuple[str, ...], pd.DataFrame],
-    groups: tuple[str, ...],
-    fits: Mapping[tuple[str, ...], tuple[Adjusted, float]],
-    promotions: Mapping[str, Promotion],
-    level: float,
-) -> pd.DataFrame:
-    names = (*MONTHS, LUNAR, QUARTER_END, *promotions)
+def _effects(tables: Tables, found: Fitted, groups: tuple[str, ...], level: float) -> pd.DataFrame:
+    names = (*MONTHS, LUNAR, QUARTER_END, *tables.study.promotions)
     parts = []
-    for key, part in each.items():
-        fit = fits[key][0]
+    for key, (fit, _) in found.fits.items():
+        part = found.used[key]
         turn = _turned(fit.effects.size)
         variance = np.einsum("ij,jk,ik->i", turn, fit.effects_covariance, turn)
         first = part.iloc[0]

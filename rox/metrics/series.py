@@ -25,7 +25,14 @@ def columns_of(by: Sequence[str]) -> tuple[str, ...]:
 
 
 def series(
-    tables: Tables, score: str, by: Sequence[str], time: str, *, metric: str | None = None, weighted: bool = True
+    tables: Tables,
+    score: str,
+    by: Sequence[str],
+    time: str,
+    *,
+    metric: str | None = None,
+    weighted: bool = True,
+    fewest: float = FEWEST,
 ) -> pd.DataFrame:
     """Measure every group in every period.
 
@@ -36,6 +43,7 @@ def series(
         time: ``month`` or ``quarter``.
         metric: As in ``tallies.asked``.
         weighted: Whether rows count with the design weight of their customer.
+        fewest: Effective answers below which a period is left out.
 
     Returns:
         One row per group and period, sorted: the columns of ``columns_of(by)`` (missing ones ``unknown``), ``time`` as
@@ -63,6 +71,6 @@ def series(
         spread=what.factor**2 * common,
         **{time: found[time].astype(int)},
     )
-    kept = kept[kept["n_eff"] >= FEWEST]
+    kept = kept[kept["n_eff"] >= fewest]
     columns = [*groups, time, "score", "metric", "unit", "value", "variance", "spread", "n", "n_eff", "customers"]
     return kept[columns].sort_values([*groups, time], ignore_index=True)

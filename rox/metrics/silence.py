@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,11 @@ from rox.core.check import Check, Verdict
 from rox.core.errors import DataError
 from rox.core.study import Scale
 from rox.metrics.display import NUMBERS, SHOWN_FROM
+from rox.metrics.silence_balance import balance
 from rox.metrics.silence_cells import Cells, cells_from
-from rox.metrics.silence_doubts import Mechanism, benchmarks, curves, late, mechanism, sensitivity
+from rox.metrics.silence_checks import of_balance, of_benchmarks, of_silence, of_weights
+from rox.metrics.silence_doubts import benchmarks, curves, late, sensitivity
 from rox.metrics.silence_estimates import (
-    Estimated,
     View,
     bounds_of,
     chain,
@@ -25,24 +26,12 @@ from rox.metrics.silence_estimates import (
     row_of,
 )
 from rox.metrics.silence_facts import Fact, counted, people, replies, wave_months
+from rox.metrics.silence_mechanism import mechanism
 from rox.metrics.silence_models import coefficients, moments_of, predicted
-from rox.metrics.silence_weights import Weighted, weigh
+from rox.metrics.silence_weights import weigh
 from rox.metrics.source import Tables, period, scale_of, time_label
 from rox.numerics.silence import worst_case
 
-LARGE_GAP = 0.05
-"""Standard deviations by which weighted answers may miss what is known of everybody."""
-CHANCE = 0.10
-"""Probability of calling out any benchmark, all being met."""
-SHIFTED = 0.01
-"""Probability of saying that who answers changed, though it did not."""
-RARE, THIN = 0.05, 0.5
-"""Share of people without a counterpart, and effective answers over answers, that the two models bear."""
-WEAK = 0.4
-"""Correlation of answer and prediction below which weighting cannot repair much."""
-MANY_ANSWER = 0.30
-NAMED = frozenset({"segment", "tenure", "money", "money_growth", "earlier_answer", "feedback_complaint"})
-"""Facts with a name in the catalogue; others are called as the study calls them."""
 BOUNDS = ("metric", "unit", "kind", "low", "high")
 
 
@@ -60,13 +49,15 @@ class Silence:
             ``raw`` is by design weight; ``raked`` meets the margins; ``two_models`` is doubly robust; ``proxy`` assumes
             that answering depends on the answer as much as on its best prediction.
         benchmarks: Facts known of everybody that were not used: see ``silence_doubts.benchmarks``.
+        balance: How alike those who answered and everybody are in every fact: see ``silence_balance.balance``; the
+            weights are ``raw``, ``raked`` and ``two_models``.
         bounds: ``metric``, ``unit``, ``kind``, ``low``, ``high``: ``worst_case``, ``estimates`` (their points)
             and ``spread`` (their intervals) as ranges; ``proxy_0``, ``proxy_half``, ``proxy_1`` as points, by the part
             the answer itself plays in answering.
         sensitivity: See ``silence_doubts.sensitivity``; of the first metric.
         curves: See ``silence_doubts.curves``; of the first metric.
         resistance: See ``silence_doubts.late``.
-        mechanism: See ``silence_doubts.Mechanism.table``; empty without waves before.
+        mechanism: See ``silence_mechanism.Mechanism.table``; empty without waves before.
         correlation: Between an answer and its best prediction; NaN where who was asked is unknown.
         spread: From the lowest to the highest limit of the estimates of the first metric: how far it could be off.
         checks: What a reader must know.
@@ -79,6 +70,7 @@ class Silence:
     chain: pd.DataFrame
     estimates: pd.DataFrame
     benchmarks: pd.DataFrame
+    balance: pd.DataFrame
     bounds: pd.DataFrame
     sensitivity: pd.DataFrame
     curves: pd.DataFrame
@@ -168,15 +160,19 @@ def _looked_at(view: View) -> Silence:
     )
     mechanics = mechanism(view.cells, coefficients(moments[0]), view.least) if view.labels[0] else None
     judged = benchmarks(view.cells, weighted, view.level)
+    plain = np.where(weighted.factor > 0, 1.0, 0.0)
+    factors = {"raw": plain, "raked": weighted.factor, "two_models": found[0].factor}
+    alike = balance(view.cells, factors)
     own = bounds[bounds["metric"] == first.metric]
     ends = {str(kind): (low, high) for kind, low, high in zip(own["kind"], own["low"], own["high"], strict=True)}
     said = replies(view.tables, view.score)
     said = said.filter(said.wave.isin(view.months))
     correlation = float(guesses[0].correlation[0, 1])
     checks = [
-        *_of_weights(weighted, found[0]),
-        *_of_benchmarks(judged),
-        *_of_silence(view, correlation, mechanics, ends),
+        *of_weights(view.cells, weighted, found[0]),
+        *of_balance(alike),
+        *of_benchmarks(judged),
+        *of_silence(view.rate(1), correlation, mechanics.p if mechanics else None, ends),
     ]
     return Silence(
         score=view.score,
@@ -186,6 +182,7 @@ def _looked_at(view: View) -> Silence:
         chain=chain(view),
         estimates=pd.concat([each.table for each in found], ignore_index=True),
         benchmarks=judged,
+        balance=alike,
         bounds=bounds,
         sensitivity=sensitivity(first, list(conclusions(view, first, weighted, found[0].table))),
         curves=curves(first, weighted.raked[0, 1], view.rate(1)),
@@ -217,6 +214,7 @@ def _bounded(view: View) -> Silence:
         chain=chain(view),
         estimates=pd.DataFrame(rows, columns=["period", "estimator", *NUMBERS]),
         benchmarks=empty,
+        balance=empty,
         bounds=pd.DataFrame(bounds, columns=BOUNDS),
         sensitivity=empty,
         curves=empty,
@@ -265,55 +263,6 @@ def _enough(
     if not compared:
         frame = frame[frame["later"] == 1].reset_index(drop=True)
     return cells_from(frame, names, facts, judges, (scale.low, scale.high)), compared
-
-
-def _of_weights(weighted: Weighted, found: Estimated) -> Iterator[Check]:
-    """Say whether weights converged, and whether everybody has a counterpart among those who answered."""
-    for name in weighted.dropped:
-        yield Check(code="ROX-N02", verdict=Verdict.NOTE, values={"margin": _named(name)})
-    if found.fault:
-        yield Check(code="ROX-N08", verdict=Verdict.NOTE, values={"reason": found.fault})
-        return
-    thin = found.rare > RARE or found.effective < THIN
-    values = {"share": 100 * found.rare, "effective": 100 * found.effective}
-    yield Check(code="ROX-N03", verdict=Verdict.DEMOTE if thin else Verdict.PASS, values=values)
-
-
-def _of_benchmarks(judged: pd.DataFrame) -> Iterator[Check]:
-    """Say which benchmarks are missed by more than is allowed and more than chance explains."""
-    if judged.empty:
-        yield Check(code="ROX-N07", verdict=Verdict.NOTE)
-        return
-    missed = judged[(judged["gap"].abs() > LARGE_GAP) & (judged["p"] < CHANCE / len(judged))]
-    for fact, gap in zip(missed["fact"], missed["gap"], strict=True):
-        yield Check(code="ROX-N04", verdict=Verdict.DEMOTE, values={"fact": _named(str(fact)), "gap": float(gap)})
-    if missed.empty:
-        seen = float(judged[["low", "high"]].abs().to_numpy().max())
-        largest = float(judged["gap"].abs().max())
-        passed: dict[str, float] = {"facts": len(judged), "gap": largest, "unseen": seen}
-        yield Check(code="ROX-N04", verdict=Verdict.PASS, values=passed)
-
-
-def _of_silence(
-    view: View, correlation: float, mechanics: Mechanism | None, ends: Mapping[str, tuple[float, float]]
-) -> Iterator[Check]:
-    """Say whether the score can be predicted, whether who answers changed, and what a low response leaves open."""
-    weak = not correlation >= WEAK
-    yield Check(code="ROX-N05", verdict=Verdict.NOTE if weak else Verdict.PASS, values={"r": correlation})
-    if mechanics is not None:
-        p = min(1.0, 2 * min(mechanics.trend_p, mechanics.mixed_p))
-        verdict = Verdict.DEMOTE if p < SHIFTED else Verdict.PASS
-        yield Check(code="ROX-N06", verdict=verdict, values={"p": p})
-    if (rate := view.rate(1)) < MANY_ANSWER:
-        values = {"rate": 100 * rate}
-        for kind in ("worst_case", "spread"):
-            values |= dict(zip((f"{kind}_low", f"{kind}_high"), ends[kind], strict=True))
-        yield Check(code="ROX-N09", verdict=Verdict.NOTE, values=values)
-
-
-def _named(fact: str) -> str:
-    """Return the key of a fact's name in the catalogue, or the name a study gave it."""
-    return f"silence.fact.{fact}" if fact in NAMED else fact
 
 
 def _label(months: Sequence[int]) -> str:

@@ -67,6 +67,11 @@ class Cells:
         """(r, p) a constant and, of every margin, all categories but the first."""
         return design_of(self.code, self.sizes)
 
+    def asked_share(self, period: int) -> float:
+        """Return the share of customers of a period who were asked."""
+        inside = self.later == period
+        return float(self.asked[inside].sum() / self.customers[inside].sum())
+
 
 def design_of(code: Ints, sizes: Sequence[int]) -> Floats:
     """Return a constant and, of every margin, indicators of all categories but the first."""
@@ -158,6 +163,8 @@ def merged_codes(
 ) -> Ints:
     """Join categories with too few answers, or answers of too few customers, or nobody silent, to another.
 
+    Nobody need be silent in a period in which everybody answered.
+
     An ordered one joins the neighbour with fewer answers, another the next smallest.
 
     Args:
@@ -170,7 +177,6 @@ def merged_codes(
         ordered: Whether categories have an order.
     """
     periods = np.unique(later)
-    silent = customers.sum() > answers.sum()
     place = np.arange(size)
     while (now := int(place.max()) + 1) > 1:
         code = place[raw]
@@ -182,7 +188,7 @@ def merged_codes(
                 code[inside] * BUCKETS + bucket[inside], weights=answers[inside], minlength=now * BUCKETS
             ).reshape(now, BUCKETS)
             rest = np.bincount(code[inside], weights=(customers - answers)[inside], minlength=now)
-            alone |= ((held > 0).sum(1) < 2) | (silent & (rest <= 0))
+            alone |= ((held > 0).sum(1) < 2) | ((rest <= 0) & (rest.sum() > 0))
             least = np.minimum(least, found)
         bad = np.flatnonzero((least < FEWEST) | alone)
         if not bad.size:

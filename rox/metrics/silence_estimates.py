@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from rox.core.units import Unit
 from rox.metrics.display import NUMBERS, SHOWN_FROM
 from rox.metrics.silence_cells import Cells
 from rox.metrics.silence_doubts import Conclusion, Reading, ranked_pairs
-from rox.metrics.silence_models import Predicted, influence_error, proxy_biases, two_models
+from rox.metrics.silence_models import Predicted, TwoModels, influence_error, proxy_biases, two_models
 from rox.metrics.silence_weights import Weighted, half_width, jackknife
 from rox.metrics.source import Tables
 from rox.numerics.arrays import Floats
@@ -88,26 +88,35 @@ class Estimated:
     Attributes:
         table: Columns ``period``, ``estimator`` and those of ``display.shown``.
         fault: Why the two models could not be fitted; empty if they were.
-        rare: Share of people of the waves looked at with a chance to answer below 1 in 100.
+        rare: Share of people of the waves looked at whose chance to answer, had all been asked, is below 1 in 100.
         effective: Effective answers over answers, under the two models.
+        factor: (r,) as of ``silence_models.TwoModels``, in the waves looked at; missing where they cannot be fitted.
     """
 
     table: pd.DataFrame
     fault: str
     rare: float
     effective: float
+    factor: Floats
 
 
 def readings_of(scale: Scale) -> tuple[Reading, ...]:
-    """Say what is read off an answer: of an NPS question its points first; then the mean, and the two best answers."""
+    """Say what is read off an answer: of an NPS question its points; then the mean; then a share of good answers.
+
+    The share is that of the two best answers, or, of a question about effort, of those above the middle of the scale.
+    """
     answers = np.arange(scale.low, scale.high + 1, dtype=np.float64)
     steps = scale.high - answers if scale.higher_is_better else answers - scale.low
-    mean = Reading(metric="mean", unit=Unit.SCORE_POINT, values=answers, low=scale.low, high=scale.high)
-    best = Reading(metric="top_two", unit=Unit.RATIO, values=np.where(steps <= 1, 1.0, 0.0), low=0.0, high=1.0)
+    mean = Reading(
+        metric="mean", unit=Unit.SCORE_POINT, values=answers, low=scale.low, high=scale.high,
+        higher_is_better=scale.higher_is_better,
+    )  # fmt: skip
+    name, good = ("easy", 2 * steps < scale.high - scale.low) if scale.kind == "ces" else ("top_two", steps <= 1)
+    share = Reading(metric=name, unit=Unit.RATIO, values=np.where(good, 1.0, 0.0), low=0.0, high=1.0)
     if scale.kind != "nps":
-        return mean, best
+        return mean, share
     points = np.asarray(100.0 * (steps <= 1) - 100.0 * (steps >= 4), dtype=np.float64)
-    return Reading(metric="nps", unit=Unit.NPS_POINT, values=points, low=-100.0, high=100.0), mean, best
+    return Reading(metric="nps", unit=Unit.NPS_POINT, values=points, low=-100.0, high=100.0), mean, share
 
 
 def estimates_of(view: View, reading: Reading, weighted: Weighted, guess: Predicted) -> Estimated:
@@ -119,8 +128,8 @@ def estimates_of(view: View, reading: Reading, weighted: Weighted, guess: Predic
         for name, each in replicates.items()
     }
     found["raw"].n_eff, found["raked"].n_eff = weighted.effective
-    own, fault, rare, effective = _by_two_models(view, reading)
-    found["two_models"] = own
+    fits, fault = _two_models(view, reading)
+    found["two_models"] = _by_two_models(fits, weighted.effective[0])
     rows = []
     for name in ESTIMATORS:
         each = found[name]
@@ -133,22 +142,33 @@ def estimates_of(view: View, reading: Reading, weighted: Weighted, guess: Predic
             change, n = each.value[1] - each.value[0], view.n(0) + view.n(1)
             rows.append(row_of(view, reading, CHANGE, name, change, each.of_change, n, np.nan))
     table = pd.DataFrame(rows, columns=["period", "estimator", *NUMBERS])
-    return Estimated(table=table, fault=fault, rare=rare, effective=effective)
+    now = fits.get(1)
+    return Estimated(
+        table=table,
+        fault=fault,
+        rare=now.rare if now else np.nan,
+        effective=now.effective if now else np.nan,
+        factor=now.factor if now else np.full(view.cells.cell.size, np.nan),
+    )
 
 
-def _by_two_models(view: View, reading: Reading) -> tuple[_Found, str, float, float]:
-    """Fit the two models in every period; all is missing where one of them cannot be."""
-    found = _Found(value=np.full(2, np.nan), se=np.full(2, np.nan), of_change=np.nan)
+def _two_models(view: View, reading: Reading) -> tuple[dict[int, TwoModels], str]:
+    """Fit the two models in every period; nothing, and why, where one of them cannot be."""
     try:
-        fits = {which: two_models(view.cells, which, reading.values) for which in view.periods}
+        return {which: two_models(view.cells, which, reading.values) for which in view.periods}, ""
     except ValueError as cause:
-        return found, str(cause), np.nan, np.nan
+        return {}, str(cause)
+
+
+def _by_two_models(fits: Mapping[int, TwoModels], effective: Floats) -> _Found:
+    """Collect the fits of the periods; all is missing where there are none."""
+    found = _Found(value=np.full(2, np.nan), se=np.full(2, np.nan), of_change=np.nan)
     for which, fit in fits.items():
         found.value[which], found.se[which] = fit.value, influence_error(fit.influence)
-        found.n_eff[which] = fit.effective * view.n(which)
+        found.n_eff[which] = fit.effective * effective[which]
     if len(fits) > 1:
         found.of_change = influence_error(fits[1].influence - fits[0].influence)
-    return found, "", fits[1].rare, fits[1].effective
+    return found
 
 
 def row_of(
@@ -202,15 +222,16 @@ def conclusions(view: View, reading: Reading, weighted: Weighted, estimates: pd.
     if view.labels[0]:
         before = float(reading.mean(weighted.raked[0, 0]))
         share = (1 - view.rate(0)) / max(1 - view.rate(1), 1e-9)
+        past = shift[0] * share if share > 0 else 0.0
         yield Conclusion(
             kind="change", first=now, second=view.labels[0], sums=sums, rate=view.rate(1), against=before,
-            suggested=shift[1] - shift[0] * share,
+            suggested=shift[1] - past,
         )  # fmt: skip
     means = reading.mean(weighted.by_segment[0, 1])
     inside = view.cells.later == 1
     counts = np.array([view.cells.answers[inside & (view.cells.segment == s)].sum() for s in weighted.segments])
     usable = counts >= max(SHOWN_FROM, view.least)
-    for i, j in ranked_pairs(weighted.segments, means, usable):
+    for i, j in ranked_pairs(weighted.segments, means, usable, higher_is_better=reading.higher_is_better):
         first, second = weighted.segments[i], weighted.segments[j]
         yield Conclusion(
             kind="ranking", first=first, second=second, sums=weighted.by_segment[0, 1, i], rate=view.rate(1, first),

@@ -13,7 +13,8 @@ import pandas as pd
 from rox.core.buckets import bucket_of
 from rox.core.errors import DataError
 from rox.metrics.answers import scored
-from rox.metrics.source import Tables, count_true, required, rows_of, whole
+from rox.metrics.responses import sent_invitations
+from rox.metrics.source import Tables, count_true, rank_of, required, rows_of, whole
 
 BUCKETS = 64
 """Groups of customers that are left out in turn."""
@@ -88,31 +89,37 @@ def wave_months(tables: Tables, score: str) -> tuple[list[int], bool]:
 
 
 def replies(tables: Tables, score: str) -> Any:
-    """Return one row per customer and wave with an answer: ``who``, ``wave``, ``said``, ``days``.
+    """Return one row per customer and wave with an answer: ``who``, ``wave``, ``said``, ``days``, ``reminders``.
 
     Several answers of a customer to one wave, such as those of the contacts of an account, become their rounded mean.
-    Where answers name invitations, those that name none of them belong to no wave.
+    Where answers name invitations, those that name none of them belong to no wave. Reminders are those before the
+    answer; missing where the study has none.
     """
     table = scored(tables, score, ()).table
     days: Any = ibis.null("int64")
+    reminders: Any = ibis.null("int64")
     wave = table.month.cast("int64")
     if "invitations" in tables.tables:
         invitations = required(tables, "invitations")
+        told = {"sent_reminders": invitations.reminder.min()} if "reminder" in invitations.columns else {}
         if "key" in invitations.columns and "invitation" in table.columns:
             sent = invitations.group_by(sent_key=invitations.key).aggregate(
-                sent_month=invitations.month.min().cast("int64"), sent_date=invitations.date.min()
+                sent_month=invitations.month.min().cast("int64"), sent_date=invitations.date.min(), **told
             )
             table = table.inner_join(sent, table.invitation == sent.sent_key)
             wave = table.sent_month
             if "date" in table.columns:
                 days = table.date.cast("date").delta(table.sent_date.cast("date"), unit="day").cast("int64")
         else:
-            asked = invitations.select(asked_who=invitations.customer, asked_month=invitations.month).distinct()
+            asked = invitations.group_by(asked_who=invitations.customer, asked_month=invitations.month)
+            asked = asked.aggregate(asked_rows=invitations.count(), **told)
             table = table.inner_join(asked, (table.customer == asked.asked_who) & (table.month == asked.asked_month))
             wave = table.month.cast("int64")
-    table = table.mutate(wave=wave, days=days)
+        reminders = table.sent_reminders.cast("int64") if told else reminders
+    table = table.mutate(wave=wave, days=days, reminders=reminders)
     grouped = table.group_by(who=table.customer, wave=table.wave)
-    return grouped.aggregate(said=whole(table.value.cast("float64").mean()), days=table.days.min())
+    least = {"days": table.days.min(), "reminders": table.reminders.min()}
+    return grouped.aggregate(said=whole(table.value.cast("float64").mean()), **least)
 
 
 def people(tables: Tables, score: str, waves: Sequence[int], first: int) -> People:
@@ -129,8 +136,7 @@ def people(tables: Tables, score: str, waves: Sequence[int], first: int) -> Peop
     customers = required(tables, "customers")
     rows = rows_of(tables, "customers", (), table=_crossed(customers, waves))
     table = rows.table
-    number = ibis.dense_rank().over(ibis.window(order_by=table.customer))
-    table = table.mutate(number=number.cast("int64"), later=(table.wave >= first).ifelse(1, 0))
+    table = table.mutate(number=rank_of(table.customer), later=(table.wave >= first).ifelse(1, 0))
     table = table.mutate(bucket=bucket_of(table.number, BUCKETS))
     said = replies(tables, score)
     table = _joined(table, said.select("who", "wave", answer="said"))
@@ -181,7 +187,7 @@ def _joined(table: Any, facts: Any) -> Any:
 def _asked(tables: Tables, table: Any) -> Any:
     if "invitations" not in tables.tables:
         return table.mutate(asked=ibis.literal(1, "int64"))
-    invitations = required(tables, "invitations")
+    invitations = sent_invitations(tables)
     sent = invitations.select(who=invitations.customer, wave=invitations.month.cast("int64")).distinct()
     table = _joined(table, sent.mutate(invited=ibis.literal(1, "int64")))
     return table.mutate(asked=ibis.coalesce(table.invited, 0)).drop("invited")

@@ -9,7 +9,7 @@ import numpy as np
 from rox.metrics.silence_cells import PERIODS, Cells, design_of
 from rox.metrics.silence_facts import BUCKETS
 from rox.numerics.arrays import Bools, Floats
-from rox.numerics.silence import doubly_robust_mean, proxy_bias
+from rox.numerics.silence import RARE, doubly_robust_mean, proxy_bias
 
 FOLDS = 5
 """Parts of the customers, each predicted from the others."""
@@ -24,14 +24,16 @@ class TwoModels:
     Attributes:
         value: The mean.
         influence: (K,) sums of influences by bucket of customers.
-        rare: Share of people with a chance to answer below 1 in 100.
+        rare: Share of people whose chance to answer, had all been asked, is below 1 in 100.
         effective: Effective answers over answers.
+        factor: (r,) by which the model of who answers multiplies the design weights of answers; 0 in the other period.
     """
 
     value: float
     influence: Floats
     rare: float
     effective: float
+    factor: Floats
 
 
 def two_models(cells: Cells, period: int, values: Floats) -> TwoModels:
@@ -51,8 +53,13 @@ def two_models(cells: Cells, period: int, values: Floats) -> TwoModels:
     y, yy = cells.given[inside] @ values, cells.given[inside] @ values**2
     if not (n - r > 1e-9 * n).any():
         value = float(y.sum() / r.sum())
+        influence = (y - value * r) / r.sum()
         return TwoModels(
-            value=value, influence=_by_bucket(cells, inside, (y - value * r) / r.sum()), rare=0.0, effective=1.0
+            value=value,
+            influence=_by_bucket(cells, inside, influence),
+            rare=0.0,
+            effective=1.0,
+            factor=inside.astype(np.float64),
         )
     at = cells.cell[inside]
     there = np.unique(at)
@@ -63,8 +70,14 @@ def two_models(cells: Cells, period: int, values: Floats) -> TwoModels:
     place = np.searchsorted(there, at)
     predicted, chance = fit.predicted[place], fit.propensity[place]
     influence = (n * (predicted - fit.value) + (y - r * predicted) / chance) / n.sum()
+    factor = np.zeros(inside.size)
+    factor[inside] = 1 / chance
     return TwoModels(
-        value=fit.value, influence=_by_bucket(cells, inside, influence), rare=fit.rare, effective=fit.effective
+        value=fit.value,
+        influence=_by_bucket(cells, inside, influence),
+        rare=float(n @ (chance < RARE * cells.asked_share(period)) / n.sum()),
+        effective=fit.effective,
+        factor=factor,
     )
 
 

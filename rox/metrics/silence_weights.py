@@ -12,6 +12,7 @@ from rox.metrics.silence_cells import PERIODS, Cells
 from rox.metrics.silence_facts import BUCKETS
 from rox.numerics.arrays import Bools, Floats, Ints
 from rox.numerics.raking import Raked, rake
+from rox.numerics.silence import RARE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class Weighted:
         everybody: (k, 1 + K, 2) means over everybody.
         spread: (k, 2) standard deviations over everybody.
         effective: (2, 2) Kish's effective answers, raw and raked, by period.
+        factor: (r,) factors of the answers of the cells in the waves looked at; 0 elsewhere.
         least, most: Smallest and largest factor over the median, in the waves looked at.
     """
 
@@ -46,6 +48,7 @@ class Weighted:
     everybody: Floats
     spread: Floats
     effective: Floats
+    factor: Floats
     least: float
     most: float
 
@@ -72,6 +75,7 @@ def weigh(cells: Cells) -> Weighted:
     raw = np.zeros((reps, PERIODS, values))
     answered, plain, everybody = (np.zeros((judges, reps, PERIODS)) for _ in range(3))
     effective, spread, ends = np.zeros((2, PERIODS)), np.ones((judges, PERIODS)), (1.0, 1.0)
+    factors = np.zeros(cells.cell.size)
     for period in present:
         whole = cells.later == period
         on = whole & (cells.answers.sum(1) > 0)
@@ -90,6 +94,7 @@ def weigh(cells: Cells) -> Weighted:
             if rep == 0:
                 effective[:, period] = _kish(cells, on, np.ones(factor.size)), _kish(cells, on, factor)
                 ends = fit.spread
+                factors[on] = factor * period
         total, known = (_left_out(each[:, 0, whole], cells.bucket[whole]) for each in (cells.total, cells.known))
         everybody[:, :, period] = _ratio(total, known)
         square = _ratio(cells.square[:, whole].sum(1), known[:, 0])
@@ -106,9 +111,40 @@ def weigh(cells: Cells) -> Weighted:
         everybody=everybody,
         spread=spread,
         effective=effective,
+        factor=factors,
         least=ends[0],
         most=ends[1],
     )
+
+
+def overlap(cells: Cells, weighted: Weighted) -> tuple[float, float]:
+    """Return what raking asks of answers in the waves looked at.
+
+    Returns:
+        Share of people for whom answers stand that stand for more than 100 asked each, and effective answers over those
+        that design weights leave.
+    """
+    weight = weighted.factor * cells.given.sum(1)
+    many = weighted.factor * RARE * cells.asked_share(1) > 1
+    before, after = weighted.effective[:, 1]
+    return float(weight[many].sum() / weight.sum()), min(float(after / before), 1.0)
+
+
+def concentration(cells: Cells, factor: Floats, top: float = 0.01) -> float:
+    """Return the share of all weight that the heaviest answers carry.
+
+    Answers of one cell, group of customers and value count as equally heavy.
+
+    Args:
+        cells: The cells.
+        factor: (r,) by which the design weights of answers are multiplied.
+        top: How many of the answers.
+    """
+    n, w = cells.answers.ravel(), (cells.given * factor[:, None]).ravel()
+    n, w = n[w > 0], w[w > 0]
+    heaviest = np.argsort(-w / n, kind="stable")
+    up, weight = (np.concatenate([[0.0], np.cumsum(each[heaviest])]) for each in (n, w))
+    return float(np.interp(max(top * up[-1], 1.0), up, weight) / weight[-1])
 
 
 def jackknife(replicates: Floats) -> Floats:

@@ -23,6 +23,9 @@ TIMES = ("month", "quarter", "year", "wave")
 PLACE = "place"
 """Group of the customers' places, whose role in the study is ``unit``: results have a column of that name already."""
 
+STRATUM = "segment"
+"""Column of the customers by which they were sampled."""
+
 HIDDEN = frozenset({"customer", "key", "invitation", "weight"})
 """Columns nobody may group by: a result never names a person."""
 
@@ -53,11 +56,13 @@ class Rows:
             the table it was made from.
         by: What ``by_0``, ``by_1``, … stand for.
         faults: What is wrong with a row, by the name of the Boolean column that says so; a single such row is an error.
+        stratum: The group that is the stratum itself, if one is.
     """
 
     table: Any
     by: tuple[str, ...]
     faults: Mapping[str, str]
+    stratum: str | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -89,7 +94,7 @@ def rows_of(tables: Tables, name: str, by: Sequence[str], *, table: Any = None, 
         source = _with_wave(tables, source, name)
     people = customers.select(
         person=customers.customer,
-        stratum=customers.segment if "segment" in customers.columns else ibis.literal("all"),
+        stratum=customers[STRATUM] if STRATUM in customers.columns else ibis.literal("all"),
         design_weight=_weight(customers, weighted),
         **{
             f"by_{i}": customers["unit" if group == PLACE and PLACE not in customers.columns else group]
@@ -118,7 +123,14 @@ def rows_of(tables: Tables, name: str, by: Sequence[str], *, table: Any = None, 
             "_fault_person": f"{name}: rows of customers who are not in the customers table",
             "_fault_weight": "customers.weight: rows whose design weight is missing, zero or negative",
         },
+        stratum=STRATUM if STRATUM in groups and STRATUM not in source.columns else None,
     )
+
+
+def groups_of(splits: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return all groups of several groupings; a group that one has twice is kept twice, so that it is complained of."""
+    twice = (tuple(split) for split in splits if len(set(split)) < len(split))
+    return next(twice, tuple(dict.fromkeys(group for split in splits for group in split)))
 
 
 def required(tables: Tables, name: str) -> Any:
@@ -189,6 +201,11 @@ def time_label(number: int, kind: str) -> str:
 def whole(number: Any) -> Any:
     """Round an engine expression to a whole number, halves up."""
     return (number + ibis.literal(0.5, "float64")).floor().cast("int64")
+
+
+def rank_of(values: Any) -> Any:
+    """Number values by their order, from 0, in 64 bits: Spark ranks in 32, whatever the type of the expression."""
+    return ibis.dense_rank().over(ibis.window(order_by=values)).cast("int32").cast("int64")
 
 
 def count_true(condition: Any) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from rox.core.units import Unit
 from rox.metrics.answers import Measure, measures, require_direction, scored
 from rox.metrics.cells import moments
 from rox.metrics.exits import at_risk
-from rox.metrics.source import TIMES, Rows, Tables, period, rows_of, scale_of, time_label
+from rox.metrics.source import TIMES, Rows, Tables, period, rank_of, rows_of, scale_of, time_label
 
 Floats = NDArray[np.float64]
 BUCKETS = 64
@@ -118,7 +117,7 @@ def number_of(customer: Any) -> Any:
     """Return whole numbers that stand for customers: themselves, or their rank where they are text."""
     if customer.type().is_integer():
         return customer
-    return ibis.dense_rank().over(ibis.window(order_by=customer)).cast("int64")
+    return rank_of(customer)
 
 
 def periods(first: str, second: str) -> tuple[str, int, int]:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import ibis
 
+from rox.core.errors import DataError
 from rox.core.metric_kinds import QUESTIONS
-from rox.core.metric_tree import Metric
+from rox.core.metric_tree import Metric, MetricTree
+from rox.core.study import Scale, Study
 from rox.metrics.source import HIDDEN, TIMES, Tables
 
 Need = tuple[str, str]
@@ -84,6 +86,41 @@ def by_month_only(tables: Tables, metrics: Mapping[str, Metric]) -> list[tuple[s
         for table in dict.fromkeys(names)
         if table in monthly
     ]
+
+
+def directed(tree: MetricTree, study: Study) -> MetricTree:
+    """Give means and quantiles of a question the direction of its scale.
+
+    Raises:
+        DataError: A declared direction disagrees with the scale, or limits lie off it; every fault at once.
+    """
+    metrics, faults = dict(tree.metrics), []
+    for name, metric in tree.metrics.items():
+        scale = _scale(metric, study)
+        if scale is None:
+            continue
+        found = "up" if scale.higher_is_better else "down"
+        if "direction" in metric.model_fields_set and metric.direction != found:
+            better = "higher" if scale.higher_is_better else "lower"
+            faults.append(f"metrics.{name}.direction: {metric.direction!r}, but {better} is better of {metric.column}")
+        metrics[name] = metric.model_copy(update={"direction": found})
+        faults += [
+            f"metrics.{name}.{limit}: {value:g} is off the scale {scale.low}..{scale.high} of {metric.column}"
+            for limit, value in (("target", metric.target), ("alert", metric.alert))
+            if value is not None and not scale.low <= value <= scale.high
+        ]
+        if metrics[name].alert_is_better:
+            faults.append(f"metrics.{name}.alert: {metric.alert:g} is better than the target {metric.target:g}")
+    if faults:
+        raise DataError(f"The tree {tree.about.name!r} does not fit the study's questions.", faults)
+    return tree.model_copy(update={"metrics": metrics})
+
+
+def _scale(metric: Metric, study: Study) -> Scale | None:
+    """Return the scale that a metric is told on; shares and the NPS are read from the better end already."""
+    if metric.table != "answers" or metric.estimator not in ("mean", "quantile"):
+        return None
+    return {**study.scores, **study.drivers}.get(metric.column or "")
 
 
 def rows_wanted(metric: Metric) -> Need:

@@ -15,6 +15,7 @@ from rox.core.linked import month_index
 from rox.core.metric_kinds import QUESTIONS, Window
 from rox.core.metric_tree import Metric
 from rox.core.study import Study
+from rox.metrics.agreement import floored
 from rox.metrics.answers import measures
 from rox.metrics.estimates import cells_of, ratio, with_log_t, with_nps, with_t, with_wilson
 from rox.metrics.source import MONTHS_OF, TIMES, Rows, Tables, rows_of, scale_of
@@ -165,12 +166,12 @@ def _estimated(tables: Tables, metric: Metric, moments: pd.DataFrame, by: Sequen
     if metric.estimator == "earnings":
         minor = float(10 ** get_currency_precision(tables.study.currency))
         found = found.assign(value=found["value"] / minor, se=found["se"] / minor)
-    found = with_t(found, level)
     if metric.estimator in QUESTIONS:
         scale = scale_of(tables.study, metric.column or "")
+        found = with_t(floored(found, (float(scale.low), float(scale.high))), level)
         ends = found[["low", "high"]].clip(scale.low, scale.high)
         return found.assign(low=ends["low"], high=ends["high"])
-    return found
+    return with_t(found, level)
 
 
 def _counted(frame: pd.DataFrame, by: Sequence[str], name: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from rox.core.metric_tree import Metric, MetricTree, read_tree
 from rox.core.tree_report import Period, TreeReport, heat_map, standing
 from rox.metrics.display import NUMBERS, SHOWN_FROM, shown
 from rox.metrics.source import TIMES, Tables
-from rox.metrics.tree_needs import Need, by_month_only, missing, rows_wanted
+from rox.metrics.tree_needs import Need, by_month_only, directed, missing, rows_wanted
 from rox.metrics.tree_quantiles import of_quantiles
 from rox.metrics.tree_reading import ADDED, moved_with, read
 from rox.metrics.tree_rows import of_rows, of_windows
@@ -51,7 +51,8 @@ def measure_tree(
     Tables are scanned once for all metrics of their rows, once for all quantiles of the same rows, and once for each
     length of windows; only sums leave the engine. A metric whose table, column or rows are not there is listed as
     unmeasured and does not stop the others. Shares, means, activity and earnings count customers with their design
-    weight and are clustered by customer; counts, times and retention are those of the rows there are.
+    weight and are clustered by customer; counts, times and retention are those of the rows there are. Which way is
+    better of a mean of answers is what the study says of the question.
 
     Args:
         tables: Loaded tables.
@@ -61,7 +62,8 @@ def measure_tree(
         level: Level of the intervals.
 
     Raises:
-        DataError: A period or group that cannot be asked for, or rows at fault.
+        DataError: A period or group that cannot be asked for, a direction or limit that does not fit the scale of its
+            question, or rows at fault.
     """
     groups = tuple(by)
     faults = [] if every in ("month", "quarter", "year") else [f"{every!r} is no period; choose month, quarter or year"]
@@ -74,6 +76,7 @@ def measure_tree(
     faults += [f"{name!r} appears twice" for name in sorted(set(groups)) if groups.count(name) > 1]
     if faults:
         raise DataError("The tree cannot be measured so.", faults)
+    tree = directed(tree, tables.study)
     values, needs = _measured(tables, tree, every, (), level)
     split, more = _measured(tables, tree, every, groups, level) if groups else (values.iloc[:0], [])
     unmeasured = pd.DataFrame(

@@ -8,7 +8,7 @@ was picked for being extreme comes back by itself; how far is said beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -20,24 +20,19 @@ from scipy import stats
 
 from rox.core.check import Check, Verdict
 from rox.core.errors import DataError
-from rox.metrics.display import SHOWN_FROM, shown
+from rox.metrics.display import ALL, SHOWN_FROM, shown
 from rox.metrics.season import fitted
 from rox.metrics.series import columns_of, series
 from rox.metrics.source import TIMES, Tables, time_label
+from rox.metrics.watch_charts import WEIGHT, Course, Floats, Key, charted, depth_of
 from rox.numerics.arms import benjamini_hochberg
-from rox.numerics.monitoring import Chart, change_date, change_points, cusum, ewma, tree_rejections
+from rox.numerics.monitoring import change_date, change_points, tree_rejections
 from rox.numerics.recursive import common_autocorrelation, self_starting, simes
 
-Floats = NDArray[np.float64]
-Key = tuple[str, ...]
 LEARN = MappingProxyType({"month": 12, "quarter": 8})
 """Periods a series learns from before it is charted."""
-ALL = "all"
-"""Stands for every group of a level."""
 DATE_LEVEL = 0.90
 """Level of the interval of a date."""
-WEIGHT = 0.2
-"""Of the newest period in a moving average."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,18 +72,6 @@ class Watch:
     checks: tuple[Check, ...]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Course:
-    """One group's way through time: periods, values, variances of sampling and process, standardised residuals."""
-
-    key: Key
-    at: NDArray[np.int64]
-    y: Floats
-    v: Floats
-    process: Floats
-    residual: Floats
-
-
 def watch(
     tables: Tables,
     score: str,
@@ -115,7 +98,9 @@ def watch(
         every: Length of a period.
         metric: ``nps``, ``mean``, ``top_two`` or ``easy``; by default the first the question has.
         learn: Periods to learn from; by default 12 months or 8 quarters.
-        adjusted: Whether months are first freed of their season (every group needs a year, some group two).
+        adjusted: Whether months are first freed of their season (every group needs a year, some group two). The season
+            is told from the whole series, so a lasting shift is in part taken for it; residuals carry the covariance
+            of what is not known of it, dates of changes only its variances.
         run_length: Periods between false alarms of one moving average at rest.
         q: Share of false discoveries down the tree.
         level: Level of the intervals of ``series``.
@@ -128,17 +113,12 @@ def watch(
     levels, needed = tuple(by), LEARN[every] if learn is None else learn
     _require(levels, every, needed, adjusted)
     tree = [levels[:depth] for depth in range(len(levels) + 1)]
-    frames = [_level(tables, score, part, every, metric, adjusted, weighted) for part in tree]
+    seasons: dict[Key, tuple[NDArray[np.int64], Floats]] = {}
+    frames = [_level(tables, score, part, every, metric, weighted, seasons if adjusted else None) for part in tree]
     levels = columns_of(levels)
     whole = pd.concat([_padded(frame, levels) for frame in frames], ignore_index=True)
-    display = pd.concat(
-        [
-            _padded(_shown(tables, frame, columns_of(part), every, level), levels)
-            for frame, part in zip(frames, tree, strict=True)
-        ],
-        ignore_index=True,
-    )
-    courses = _courses(whole[~display["suppressed"].to_numpy()], levels, every, needed)
+    display = _shown(tables, whole, levels, every, level)
+    courses = _courses(whole[~display["suppressed"].to_numpy()], levels, every, needed, seasons)
     if not courses:
         raise DataError(
             f"No group has enough periods of {score!r} to be charted.",
@@ -146,7 +126,7 @@ def watch(
         )
     rho = _pooled_rho(courses, needed)
     courses = [_standardised(course, needed, rho) for course in courses]
-    charts, alarms, lengths = _charted(courses, levels, every, needed, run_length, rho)
+    charts, alarms, lengths = charted(courses, levels, every, needed, run_length, rho)
     last = max(int(course.at[-1]) for course in courses)
     current = sum(int(course.at[-1]) == last for course in courses)
     expected = current * sum(1 / length for length in lengths.values())
@@ -178,34 +158,65 @@ def _require(levels: Key, every: str, learn: int, adjusted: bool) -> None:
 
 
 def _level(
-    tables: Tables, score: str, by: Key, every: str, metric: str | None, adjusted: bool, weighted: bool
+    tables: Tables,
+    score: str,
+    by: Key,
+    every: str,
+    metric: str | None,
+    weighted: bool,
+    seasons: dict[Key, tuple[NDArray[np.int64], Floats]] | None,
 ) -> pd.DataFrame:
-    """Measure one level of the tree; freed of its season, a month keeps its own number of answers."""
-    frame = series(tables, score, by, every, metric=metric, weighted=weighted)
-    if not adjusted:
+    """Measure one level of the tree; freed of its season, a month keeps its own number of answers.
+
+    ``seasons`` is filled with the months and the covariance of the adjusted series by group.
+    """
+    frame = series(tables, score, by, every, metric=metric, weighted=weighted, fewest=0.0)
+    frame = _of_this_level(frame, columns_of(by))
+    if seasons is None or frame.empty:
         return frame
-    parts = []
-    for part, fit in fitted(tables, score, by, metric=metric, weighted=weighted).pairs():
-        parts.append(part.assign(value=fit.adjusted, variance=np.diag(fit.covariance)))
-    return pd.concat(parts, ignore_index=True)
+    found = fitted(tables, score, by, metric=metric, weighted=weighted)
+    for key, (fit, _) in found.fits.items():
+        seasons[key] = found.used[key]["month"].to_numpy(dtype=np.int64), fit.covariance
+    return found.adjusted()
+
+
+def _of_this_level(frame: pd.DataFrame, by: Key) -> pd.DataFrame:
+    """Leave out a level that does not divide its groups because it is not declared.
+
+    Raises:
+        DataError: One of several groups is called ``all``.
+    """
+    called = [group for group in by if (frame[group] == ALL).any()]
+    if divided := [group for group in called if (frame[group] != ALL).any()]:
+        raise DataError(
+            "This cannot be watched.",
+            [f"{group}: a group is called {ALL!r}, which stands for the whole; rename it" for group in divided],
+        )
+    return frame.iloc[:0] if by and by[-1] in called else frame
 
 
 def _padded(frame: pd.DataFrame, levels: Key) -> pd.DataFrame:
     return frame.assign(**{group: ALL for group in levels if group not in frame.columns})
 
 
-def _shown(tables: Tables, frame: pd.DataFrame, by: Key, every: str, level: float) -> pd.DataFrame:
-    """Return the rows in their order, as they may be shown."""
+def _shown(tables: Tables, frame: pd.DataFrame, levels: Key, every: str, level: float) -> pd.DataFrame:
+    """Return the rows of all levels in their order, as they may be shown."""
     se = np.sqrt(frame["variance"])
     half = stats.norm.ppf((1 + level) / 2) * se
     part = frame.drop(columns=["variance", "spread"]).assign(
         se=se, low=frame["value"] - half, high=frame["value"] + half, method="linearised"
     )
     least = tables.study.about.min_cell
-    return shown([part], by=(every, *by), level=level, min_cell=least, shown_from=SHOWN_FROM)
+    return shown([part], by=(every, *levels), level=level, min_cell=least, shown_from=SHOWN_FROM, tree=levels)
 
 
-def _courses(usable: pd.DataFrame, levels: Key, every: str, learn: int) -> list[Course]:
+def _courses(
+    usable: pd.DataFrame,
+    levels: Key,
+    every: str,
+    learn: int,
+    seasons: Mapping[Key, tuple[NDArray[np.int64], Floats]],
+) -> list[Course]:
     """Return the groups with more periods than are learnt from, parents before children."""
     parts: Iterator[tuple[Key, pd.DataFrame]] = iter([((), usable)])
     if levels:
@@ -217,97 +228,35 @@ def _courses(usable: pd.DataFrame, levels: Key, every: str, learn: int) -> list[
         part = part.sort_values(every)
         y, v = part["value"].to_numpy(dtype=float), part["variance"].to_numpy(dtype=float)
         v = np.maximum(v, 1e-12 * max(float((y**2).mean()), 1e-12))
+        at, errors = part[every].to_numpy(dtype=np.int64), v
+        if (own := key[: depth_of(key)]) in seasons:
+            months, covariance = seasons[own]
+            errors = covariance[np.ix_(*[np.searchsorted(months, at)] * 2)]
         found.append(
             Course(
                 key=key,
-                at=part[every].to_numpy(dtype=np.int64),
+                at=at,
                 y=y,
                 v=v,
+                errors=errors,
                 process=np.full(y.size, np.nan),
                 residual=np.full(y.size, np.nan),
             )
         )
-    return sorted(found, key=lambda course: (sum(each != ALL for each in course.key), course.key))
+    return sorted(found, key=lambda course: (depth_of(course.key), course.key))
 
 
 def _pooled_rho(courses: Sequence[Course], learn: int) -> float:
-    deepest = max(sum(each != ALL for each in course.key) for course in courses)
-    leaves = [course for course in courses if sum(each != ALL for each in course.key) == deepest]
+    deepest = max(depth_of(course.key) for course in courses)
+    leaves = [course for course in courses if depth_of(course.key) == deepest]
     return common_autocorrelation(
         [course.y[:learn] - course.y[:learn].mean() for course in leaves], [course.v[:learn] for course in leaves]
     )
 
 
 def _standardised(course: Course, learn: int, rho: float) -> Course:
-    residual, process = self_starting(course.y, course.at, course.v, learn=learn, rho=rho)
+    residual, process = self_starting(course.y, course.at, course.errors, learn=learn, rho=rho)
     return replace(course, residual=residual, process=process)
-
-
-def _charted(
-    courses: Sequence[Course], levels: Key, every: str, learn: int, run_length: float, rho: float
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    charts, alarms = [], []
-    lengths: dict[str, float] = {}
-    for course in courses:
-        e = course.residual[learn:]
-        average, at_average = _restarted(lambda part: ewma(part, weight=WEIGHT, run_length=run_length), e)
-        sums, at_sums = _restarted(cusum, e)
-        lengths = {"ewma": average.run_length, "cusum": sums.run_length}
-        named = dict(zip(levels, course.key, strict=True))
-        times = [time_label(int(each), every) for each in course.at[learn:]]
-        charts.append(
-            pd.DataFrame(
-                {
-                    every: times,
-                    "residual": e,
-                    "ewma": average.upper,
-                    "ewma_limit": average.limit,
-                    "cusum_up": sums.upper,
-                    "cusum_down": sums.lower,
-                    "cusum_limit": sums.limit,
-                }
-            ).assign(**named)
-        )
-        for name, chart, places in (("ewma", average, at_average), ("cusum", sums, at_sums)):
-            for place in places:
-                here, before = learn + place, course.y[: learn + place]
-                process = float(course.process[here])
-                expected = float(np.average(before, weights=1 / (course.v[:here] + process)))
-                kept = rho * process / (process + float(course.v[here]))
-                alarms.append(
-                    {
-                        **named,
-                        "chart": name,
-                        every: times[place],
-                        "direction": 1 if chart.upper[place] > chart.limit[place] else -1,
-                        "value": float(course.y[here]),
-                        "expected": expected,
-                        "rebound": -(1 - kept) * (float(course.y[here]) - expected),
-                    }
-                )
-    columns = [*levels, "chart", every, "direction", "value", "expected", "rebound"]
-    frame = pd.concat(charts, ignore_index=True)
-    return (
-        frame[[*levels, *frame.columns.difference(list(levels), sort=False)]],
-        pd.DataFrame(alarms, columns=columns),
-        lengths,
-    )
-
-
-def _restarted(make: Callable[[Floats], Chart], residual: Floats) -> tuple[Chart, list[int]]:
-    """Draw a chart that starts again after each alarm; return it and where the alarms are."""
-    upper, lower, limit = (np.empty(residual.size) for _ in range(3))
-    start, found, length = 0, [], np.nan
-    while start < residual.size:
-        chart = make(residual[start:])
-        passed = np.flatnonzero(chart.alarms)
-        stop = start + int(passed[0]) + 1 if passed.size else residual.size
-        for held, part in ((upper, chart.upper), (lower, chart.lower), (limit, chart.limit)):
-            held[start:stop] = part[: stop - start]
-        if passed.size:
-            found.append(stop - 1)
-        start, length = stop, chart.run_length
-    return Chart(upper=upper, lower=lower, limit=limit, run_length=length), found
 
 
 def _changes(courses: Sequence[Course], levels: Key, every: str, rho: float) -> pd.DataFrame:
@@ -361,8 +310,7 @@ def _lately(residual: Floats) -> float:
 
 def _parent(key: Key, places: Mapping[Key, int]) -> int:
     """Return the place of the nearest wider group that is charted, −1 if none is."""
-    depth = sum(each != ALL for each in key)
-    for kept in range(depth - 1, -1, -1):
+    for kept in range(depth_of(key) - 1, -1, -1):
         wider = (*key[:kept], *[ALL] * (len(key) - kept))
         if wider in places:
             return places[wider]

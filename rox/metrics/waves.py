@@ -10,7 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from rox.core.errors import DataError
+from rox.core.study import Scale
 from rox.core.units import Unit
+from rox.metrics.agreement import floored, least_change, support_of
 from rox.metrics.answers import Measure, measures, require_direction, scored
 from rox.metrics.cells import moments, overlaps
 from rox.metrics.display import SHOWN_FROM, shown
@@ -32,7 +34,8 @@ def change(
     """Measure how much a score changed from one period to a later one.
 
     The standard error contains the covariance of the customers who answered in both; leaving it out is conservative for
-    a stable panel. Assumption: the kind of customer who answers did not change.
+    a stable panel. Where almost all answers, or almost all changes, are alike, it is at least that of the posterior of
+    so many (see :mod:`rox.metrics.agreement`). Assumption: the kind of customer who answers did not change.
 
     Args:
         tables: Loaded tables.
@@ -59,14 +62,15 @@ def change(
     rows = scored(tables, score, (*by, time), weighted=weighted)
     within = rows.table[rows.keys[-1]].isin([earlier, later])
     rows = replace(rows, table=rows.table.filter(within))
-    what = measures(scale_of(tables.study, score), rows.table.value)
+    scale = scale_of(tables.study, score)
+    what = measures(scale, rows.table.value)
     values = {measure.metric: measure.value for measure in what}
     frame = moments(tables, rows, values)
     waves = {when: frame[frame[time] == when].drop(columns=time).reset_index(drop=True) for when in (earlier, later)}
     if empty := [label for label, when in ((first, earlier), (second, later)) if waves[when].empty]:
         raise DataError(f"There are no answers to {score!r} in {' and '.join(empty)}.", _present(tables, score, time))
     shared = overlaps(tables, rows, values, time, later, earlier)
-    parts = [_difference(waves[later], waves[earlier], shared, tuple(by), measure, level) for measure in what]
+    parts = [_difference(waves[later], waves[earlier], shared, tuple(by), measure, scale, level) for measure in what]
     return shown(
         [part.assign(score=score) for part in parts],
         by=tuple(by),
@@ -82,11 +86,14 @@ def _difference(
     shared: pd.DataFrame,
     by: tuple[str, ...],
     measure: Measure,
+    scale: Scale,
     level: float,
 ) -> pd.DataFrame:
     """Join the two periods' estimates and subtract."""
     factor = 100 if measure.unit is Unit.NPS_POINT else 1
-    after, before = ratio(later, by, measure.metric), ratio(earlier, by, measure.metric)
+    support = support_of(measure.unit, scale)
+    after, before = (ratio(each, by, measure.metric) for each in (later, earlier))
+    after, before = (floored(each.assign(observed=each["se"] ** 2), support) for each in (after, before))
     together = covariance(later, earlier, shared, by, measure.metric)
     if by:
         both = after.merge(before, on=list(by), suffixes=("", "_first")).merge(together, on=list(by), how="left")
@@ -94,16 +101,20 @@ def _difference(
         both = after.join(before, rsuffix="_first").join(together)
     both = both.fillna({"covariance": 0.0, "both": 0.0})
     unpaired = both["se"] ** 2 + both["se_first"] ** 2
-    se = factor * np.sqrt(np.maximum(unpaired - 2 * both["covariance"], 0.0))
-    value = factor * (both["value"] - both["value_first"])
+    step = both["value"] - both["value_first"]
+    observed = np.maximum(both["observed"] + both["observed_first"] - 2 * both["covariance"], 0.0)
+    least = least_change(step, observed, np.minimum(both["n_eff"], both["n_eff_first"]))
+    se = factor * np.maximum(np.sqrt(np.maximum(unpaired - 2 * both["covariance"], 0.0)), least)
+    value = factor * step
     half = stats.t.ppf((1 + level) / 2, np.minimum(both["df"], both["df_first"])) * se
+    most = factor * (support[-1] - support[0])
     return both[list(by)].assign(
         metric=measure.metric,
         unit=str(measure.unit),
         value=value,
         se=se,
-        low=value - half,
-        high=value + half,
+        low=np.maximum(value - half, -most),
+        high=np.minimum(value + half, most),
         n=both["n"] + both["n_first"],
         n_eff=np.minimum(both["n_eff"], both["n_eff_first"]),
         customers=np.minimum(both["customers"], both["customers_first"]),

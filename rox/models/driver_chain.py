@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rox.core.check import Check, Grade, Verdict, grade_after
-from rox.core.effect import Effect
+from rox.core.effect import EVERYONE, Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Question
 from rox.core.units import Dose
@@ -87,3 +87,42 @@ def driver_chain(
         tables={},
         shift=None,
     )
+
+
+def driver_money(
+    slopes: pd.DataFrame,
+    effect: Effect,
+    moves: Mapping[str, float],
+    *,
+    headroom: float | None = None,
+    level: float = 0.90,
+    rng: int | np.random.Generator | None = None,
+) -> pd.DataFrame:
+    """Say for each driver what moving it alone would do to money, by :func:`driver_chain`.
+
+    The rows do not add up: together they are capped by the headroom, and a driver's move may be another's.
+
+    Args:
+        slopes: As there.
+        effect: As there.
+        moves: By how many points of its own scale each driver moves.
+        headroom: As there.
+        level: Level of the intervals.
+        rng: Seed of the pairing of draws, the same for every driver.
+
+    Returns:
+        One row per driver: ``driver``, ``move``, ``value`` (mean over all customers), ``low``, ``high``,
+        ``p_positive``, ``grade`` (D at best), ``unit``, ``currency`` and ``months`` after the change.
+
+    Raises:
+        FitError: As there.
+    """
+    seed = int(np.random.default_rng(rng).integers(2**31))
+    rows = []
+    for name, move in moves.items():
+        chained = driver_chain(slopes, effect, {name: move}, headroom=headroom, rng=seed)
+        whole = chained.summary(level).loc[EVERYONE]
+        rows.append([name, move, *whole[["mean", "low", "high", "p_positive"]], str(chained.grade)])
+    frame = pd.DataFrame(rows, columns=["driver", "move", "value", "low", "high", "p_positive", "grade"])
+    about = effect.estimand
+    return frame.assign(unit=str(about.unit), currency=about.currency, months=about.horizon)

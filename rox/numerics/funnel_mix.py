@@ -105,7 +105,7 @@ class FactorMix:
     """(factor,)."""
     rate: float
     borrowed: Bools
-    """Joint cells that one period has not, which take their mean of the nearest wider cell in it."""
+    """Joint cells that one period has not; they have the other's mean in it, so that what they bring is all mix."""
 
     def __post_init__(self) -> None:
         freeze(self, "mix", "borrowed")
@@ -128,7 +128,8 @@ def shapley_mix(
 
     Factor j in period 1 means its distribution given the factors before it is that of period 1. A factor's part is its
     mean marginal change over all orders of putting factors and rate into period 1 (Shorrocks 2013, Journal of Economic
-    Inequality 11). With one factor it is the split of :func:`kitagawa`.
+    Inequality 11). A joint cell, or pool, that one period has not has no change of rate: it takes the other period's
+    mean there. So one factor gives the split of :func:`kitagawa`, and a factor of one level changes nothing.
 
     Args:
         counts: later people by joint cell, one axis per factor, at most six.
@@ -157,7 +158,8 @@ def shapley_mix(
     one = np.arange(n1.size) if pool is None else np.unique(np.asarray(pool), return_inverse=True)[1]
     if one.size != n1.size:
         raise ValueError(f"pool must number {n1.size} cells, got {one.size}")
-    means = [cell_means(n, y, one) for n, y in ((n0, y0), (n1, y1))]
+    own = [_own_means(n, y, one) for n, y in ((n0, y0), (n1, y1))]
+    means = [np.nan_to_num(np.where(np.isnan(mine), theirs, mine)) for mine, theirs in (own, own[::-1])]
     worth = np.empty(2 ** (factors + 1))
     for chosen in range(2**factors):
         product = np.ones(n1.shape)
@@ -190,12 +192,17 @@ def cell_means(counts: Floats, sums: Floats, pool: Ints) -> Floats:
         sums: of the outcome.
         pool: by joint cell, a number; cells of one number have one mean.
     """
-    pool = pool.ravel()
-    n, y = (np.bincount(pool, weights=each.ravel())[pool].reshape(counts.shape) for each in (counts, sums))
-    out = np.where(n > 0, y / np.where(n > 0, n, 1.0), np.nan)
+    out = _own_means(counts, sums, pool)
     for kept in range(counts.ndim, -1, -1):
         rest = tuple(range(kept, counts.ndim))
         n, y = counts.sum(axis=rest, keepdims=True), sums.sum(axis=rest, keepdims=True)
         wider = np.broadcast_to(np.where(n > 0, y / np.where(n > 0, n, 1.0), np.nan), counts.shape)
         out = np.where(np.isnan(out), wider, out)
     return out
+
+
+def _own_means(counts: Floats, sums: Floats, pool: Ints) -> Floats:
+    """Return the mean of every cell with those pooled with it; missing where nobody is."""
+    pool = pool.ravel()
+    n, y = (np.bincount(pool, weights=each.ravel())[pool].reshape(counts.shape) for each in (counts, sums))
+    return np.where(n > 0, y / np.where(n > 0, n, 1.0), np.nan)

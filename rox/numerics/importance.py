@@ -6,6 +6,7 @@ replicates of a jackknife, are independent problems.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,32 +48,47 @@ def correlation(products: ArrayLike) -> Floats:
     return np.asarray(cross / (spread[..., :, None] * spread[..., None, :]))
 
 
-def lmg(matrix: ArrayLike, *, permutations: int = 2_000, rng: int | np.random.Generator | None = None) -> Importance:
+def lmg(
+    matrix: ArrayLike,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+    permutations: int = 2_000,
+    rng: int | np.random.Generator | None = None,
+) -> Importance:
     """Split R² by averaging each driver's contribution over all orders of entry (Lindeman, Merenda & Gold 1980).
 
     It is the Shapley value of R². Up to twelve drivers every subset is looked at; beyond, drawn orders with their
-    reverses, whose error is told.
+    reverses, whose error is told. Groups enter and leave as wholes: the share of a group is its value in the game
+    among groups, which Owen's value splits among its members, and does not grow because a group has more members.
 
     Args:
         matrix: (..., p + 1, p + 1) correlations, the outcome last.
+        groups: Drivers of each group, each driver in one group; by default every driver is its own.
         permutations: Orders drawn where there are more than twelve drivers.
         rng: Seed of the orders.
 
+    Returns:
+        Shares of drivers, or of groups.
+
     Raises:
-        ValueError: no correlation matrix, or collinear drivers.
+        ValueError: no correlation matrix, collinear drivers, or groups that are no partition.
 
     References:
-        Grömping 2007, *The American Statistician* 61(2).
+        Grömping 2007, *The American Statistician* 61(2); Owen 1977, in Henn & Moeschlin (eds.), *Mathematical Economics
+        and Game Theory*.
     """
     r = _checked(matrix)
-    p = r.shape[-1] - 1
+    parts = [[j] for j in range(r.shape[-1] - 1)] if groups is None else [list(group) for group in groups]
+    if sorted(j for part in parts for j in part) != list(range(r.shape[-1] - 1)):
+        raise ValueError(f"each of the {r.shape[-1] - 1} drivers must be in one group, got {parts}")
+    p = len(parts)
     if p <= MOST_PLAYERS:
-        worth = np.stack([_explained(r, _members(coalition, p)) for coalition in range(2**p)])
+        worth = np.stack([_explained(r, _members(coalition, parts)) for coalition in range(2**p)])
         shares = np.moveaxis(shapley(worth), 0, -1)
         return Importance(r2=worth[-1], shares=shares, error=np.zeros_like(shares))
-    drawn = sampled_shapley(lambda c: _explained(r, _members(c, p)), p, permutations=permutations, rng=rng)
+    drawn = sampled_shapley(lambda c: _explained(r, _members(c, parts)), p, permutations=permutations, rng=rng)
     return Importance(
-        r2=_explained(r, list(range(p))),
+        r2=_explained(r, list(range(r.shape[-1] - 1))),
         shares=np.moveaxis(drawn.values, 0, -1),
         error=np.moveaxis(drawn.errors, 0, -1),
     )
@@ -175,8 +191,8 @@ def nearest_correlation(matrix: ArrayLike, floor: float = 1e-6) -> tuple[Floats,
     return repaired, float(np.abs(repaired - given).max())
 
 
-def _members(coalition: int, p: int) -> list[int]:
-    return [j for j in range(p) if coalition >> j & 1]
+def _members(coalition: int, parts: Sequence[Sequence[int]]) -> list[int]:
+    return [j for place, part in enumerate(parts) if coalition >> place & 1 for j in part]
 
 
 def _explained(r: Floats, members: list[int]) -> Floats:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from rox.numerics.arrays import in_unit_interval
+from rox.numerics.arrays import Floats, in_unit_interval
 
 
 def dirichlet_nps_interval(
@@ -26,6 +29,57 @@ def dirichlet_nps_interval(
         ValueError: negative counts or a prior that is not positive.
     """
     in_unit_interval(level)
+    below = _nps_below(promoters, passives, detractors, prior)
+    tail = (1 - level) / 2
+    low, high = (float(optimize.brentq(lambda x, p=p: below(x) - p, -1, 1, xtol=1e-9)) for p in (tail, 1 - tail))
+    return 100 * low, 100 * high
+
+
+def nps_probability_below(
+    promoters: float, passives: float, detractors: float, *, points: float, prior: float = 0.5
+) -> float:
+    """Return the posterior probability that the NPS lies below a number of points, under a Dirichlet(prior).
+
+    It is half the tail left out by the interval of `dirichlet_nps_interval` that ends there.
+
+    Args:
+        promoters: effective count of answers 9-10.
+        passives: effective count of answers 7-8.
+        detractors: effective count of answers 0-6.
+        points: -100..100.
+        prior: pseudo-count per category.
+
+    Raises:
+        ValueError: negative counts or a prior that is not positive.
+    """
+    probability = _nps_below(promoters, passives, detractors, prior)(min(max(points / 100, -1.0), 1.0))
+    return min(max(probability, 0.0), 1.0)
+
+
+def posterior_variance(
+    mean: ArrayLike, square: ArrayLike, n: ArrayLike, *, support: ArrayLike, prior: float = 0.5
+) -> Floats:
+    """Return the posterior variance of a mean under a Dirichlet(prior) on the values it is made of.
+
+    It stays above zero where all answers agree, unlike the variance of what was observed.
+
+    Args:
+        mean: observed mean, any shape.
+        square: mean of the squares.
+        n: effective number of answers.
+        support: values that get `prior` pseudo-answers each, along the last axis; one set for all or one for each.
+        prior: pseudo-answers.
+    """
+    m, s, size = (np.asarray(each, dtype=np.float64) for each in (mean, square, n))
+    values = np.asarray(support, dtype=np.float64)
+    total = size + prior * values.shape[-1]
+    centre = (size * m + prior * values.sum(axis=-1)) / total
+    spread = (size * s + prior * (values**2).sum(axis=-1)) / total - centre**2
+    return np.asarray(np.maximum(spread, 0.0) / (total + 1))
+
+
+def _nps_below(promoters: float, passives: float, detractors: float, prior: float) -> Callable[[float], float]:
+    """Return the posterior distribution function of the NPS, on the scale -1..1."""
     if min(promoters, passives, detractors) < 0 or prior <= 0:
         raise ValueError(
             f"counts must not be negative and prior positive, got {promoters, passives, detractors, prior}"
@@ -37,9 +91,7 @@ def dirichlet_nps_interval(
     def below(x: float) -> float:
         return float(mass @ special.betainc(a, c, np.clip((x / rest + 1) / 2, 0, 1)) / 2)
 
-    tail = (1 - level) / 2
-    low, high = (float(optimize.brentq(lambda x, p=p: below(x) - p, -1, 1, xtol=1e-9)) for p in (tail, 1 - tail))
-    return 100 * low, 100 * high
+    return below
 
 
 def adjusted_nps_interval(

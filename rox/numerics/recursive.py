@@ -28,7 +28,8 @@ def self_starting(
     Args:
         y: (t,) values.
         at: (t,) numbers of the periods, rising.
-        sampling: (t,) sampling variances.
+        sampling: (t,) sampling variances, or (t, t) the covariance of errors that are not independent, such as those of
+            a season taken out; where it hardly leaves any error, a thousandth of the mean variance is added.
         learn: periods before the first residual, at least 4.
         rho: autocorrelation of the process from one period to the next.
 
@@ -40,33 +41,44 @@ def self_starting(
         ValueError: arrays that do not fit together, too few periods to learn from, or one without any variance.
     """
     values, when = vector(y, "y"), vector(at, "at")
-    v = vector(sampling, "sampling variances", values.size)
-    if when.size != values.size or not (v > 0).all() or learn < 4:
+    errors = np.asarray(sampling, dtype=np.float64)
+    alone = errors.ndim == 1 and not rho
+    if errors.ndim == 2 and errors.shape == (values.size, values.size):
+        errors = errors + 1e-3 * errors.trace() / values.size * np.eye(values.size)
+    else:
+        errors = np.diag(vector(sampling, "sampling variances", values.size))
+    if when.size != values.size or not (np.diag(errors) > 0).all() or learn < 4:
         raise ValueError(f"needs as many periods as values, variances above 0, and 4 to learn from, got {learn}")
     residual, process = np.full(values.size, np.nan), np.full(values.size, np.nan)
-    process[:learn] = _process(values[:learn], v[:learn], rho)
+    process[:learn] = _process(values[:learn], errors[:learn, :learn], rho)
     for place in range(learn, values.size):
-        tau = _process(values[:place], v[:place], rho)
+        to = slice(place + 1)
+        tau = _process(values[:place], errors[:place, :place], rho)
         process[place] = tau
-        score = _ahead(values[: place + 1], when[: place + 1], v[: place + 1], tau, rho)
+        if alone:
+            score = _ahead_alone(values[to], np.diag(errors)[to] + tau)
+        else:
+            score = _ahead(values[to], errors[to, to] + tau * rho ** np.abs(when[to, None] - when[None, to]))
         if tau > 0:
             score = float(np.sign(score) * stats.norm.isf(stats.t.sf(abs(score), (place - 1) / 2)))
         residual[place] = score
     return residual, process
 
 
-def _process(y: Floats, v: Floats, rho: float) -> float:
+def _process(y: Floats, errors: Floats, rho: float) -> float:
+    v, next_to = np.diag(errors), np.diag(errors, 1)
     half = float((np.diff(y) ** 2).mean()) / 2
-    return max(0.0, half - float((v[1:] + v[:-1]).mean()) / 2) / (1 - rho)
+    return max(0.0, half - float((v[1:] + v[:-1] - 2 * next_to).mean()) / 2) / (1 - rho)
 
 
-def _ahead(y: Floats, at: Floats, v: Floats, process: float, rho: float) -> float:
+def _ahead_alone(y: Floats, v: Floats) -> float:
+    weight = 1 / v[:-1]
+    mean = float(weight @ y[:-1] / weight.sum())
+    return float((y[-1] - mean) / np.sqrt(v[-1] + 1 / weight.sum()))
+
+
+def _ahead(y: Floats, sigma: Floats) -> float:
     """Return the last value less its best linear prediction from those before it, over its standard error."""
-    sigma = np.diag(v) + process * rho ** np.abs(at[:, None] - at[None, :]) if rho else np.diag(v + process)
-    if not rho:
-        weight = 1 / np.diag(sigma)[:-1]
-        mean = float(weight @ y[:-1] / weight.sum())
-        return float((y[-1] - mean) / np.sqrt(v[-1] + process + 1 / weight.sum()))
     lower = np.linalg.cholesky(sigma)
     white, one = np.linalg.solve(lower, y), np.linalg.solve(lower, np.ones(y.size))
     known = float(one[:-1] @ one[:-1])

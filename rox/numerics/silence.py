@@ -17,6 +17,8 @@ from rox.numerics.grouped_ols import grouped_ols
 
 RARE = 0.01
 """A chance to answer below which an answer stands for too many."""
+CLOSE = 1e-12
+"""Two means that differ by less, as a part of their range, are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def doubly_robust_mean(
     heavy = r / chance
     return Answering(
         value=value,
-        se=float(np.sqrt(spread.sum()) / everybody),
+        se=float(np.sqrt(max(spread.sum(), 0.0)) / everybody),
         raw=float(y.sum() / r.sum()),
         influence=(n * about + (y - r * predicted) / chance) / everybody,
         propensity=chance,
@@ -111,8 +113,10 @@ def worst_case(rate: float, value: float, low: float, high: float) -> tuple[floa
     Raises:
         ValueError: a rate outside 0 to 1, or a value outside its range.
     """
-    if not (0 <= rate <= 1 and low <= value <= high):
+    slack = CLOSE * (high - low)
+    if not (0 <= rate <= 1 and low - slack <= value <= high + slack):
         raise ValueError(f"needs a rate from 0 to 1 and a value from {low:g} to {high:g}, got {rate:g} and {value:g}")
+    value = min(max(value, low), high)
     return rate * value + (1 - rate) * low, rate * value + (1 - rate) * high
 
 
@@ -245,6 +249,8 @@ def tilted_mean(values: ArrayLike, weights: ArrayLike, rate: float, strength: fl
 def tipping_strength(values: ArrayLike, weights: ArrayLike, rate: float, threshold: float, reach: float = 2.0) -> float:
     """Return the strength of :func:`tilted_mean` at which the mean over everybody is at a threshold; NaN beyond reach.
 
+    It is 0 where the mean is there without any.
+
     Raises:
         ValueError: as in :func:`tilted_mean`.
     """
@@ -252,5 +258,7 @@ def tipping_strength(values: ArrayLike, weights: ArrayLike, rate: float, thresho
     def gap(strength: float) -> float:
         return tilted_mean(values, weights, rate, strength) - threshold
 
+    if abs(gap(0.0)) < CLOSE:
+        return 0.0
     ends = gap(-reach), gap(reach)
     return float(optimize.brentq(gap, -reach, reach, xtol=1e-10)) if ends[0] * ends[1] <= 0 else float("nan")

@@ -82,8 +82,9 @@ def weighted_nps(
     Estimand: the NPS of the population the weights represent. Assumes answering is as good as random given what
     the weights adjust for. Variance by Taylor linearisation; without weights, strata and units it is that of a
     simple random sample, [p_P + p_D - (p_P - p_D)^2] / (n - 1). The Dirichlet(1/2) interval scales the three
-    category counts to n_eff over the design effect of clustering; "adjusted" is the adjusted Wald interval of
-    Rocks (2016) with three pseudo-answers.
+    category counts to n_eff over the design effect of clustering, and ends at 100 (or -100) where all answers are
+    promoters (or detractors), as Brown, Cai & DasGupta (2001) modify Jeffreys' interval; "adjusted" is the adjusted
+    Wald interval of Rocks (2016) with three pseudo-answers.
 
     Args:
         scores: (n,) whole answers 0..10.
@@ -119,6 +120,7 @@ def weighted_nps(
         interval = "dirichlet" if small else "t"
     if interval == "dirichlet":
         low, high = dirichlet_nps_interval(*(share * n_eff), level=level)
+        low, high = (-100.0 if fit.value < -1 + 1e-12 else low), (100.0 if fit.value > 1 - 1e-12 else high)
     elif interval == "adjusted":
         low, high = adjusted_nps_interval(*(share * n_eff), level=level)
     else:

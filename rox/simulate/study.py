@@ -17,6 +17,8 @@ from rox.simulate.presets import preset
 from rox.simulate.world import simulate
 
 _OWN_DECLARATIONS = ("b2b", "small")
+_STUDY = "study"
+"""What names of study files begin with."""
 _HELD_OUT = "hold_out_share = 0.15\n"
 """How the study files declare the lot of the tickets; in a bank with another share, that share."""
 _APPLICANTS = """
@@ -37,10 +39,11 @@ def write_study(
     seed: int = 1,
     extra: Sequence[str] = (),
 ) -> list[Path]:
-    """Simulate a bank and write it with its study file and cases.
+    """Simulate a bank and write it with its study file, cases, portfolio, tree of metrics and rules of alerts.
 
-    A bank of accounts (``b2b``) gets ``contacts.csv`` besides, a column ``contact_id`` in invitations and answers, and
-    a second study file that reads one answer per account, weighted by role.
+    Retail banks also get figures of rivals, invented as those of the bundled bank. A bank of accounts (``b2b``) gets
+    ``contacts.csv`` besides, a column ``contact_id`` in invitations and answers, and a second study file that reads one
+    answer per account, weighted by role.
 
     Args:
         folder: A folder that is new or empty.
@@ -87,7 +90,7 @@ def _population(config: BankConfig, customers: int) -> int:
 def write_declarations(
     folder: str | Path, *, preset_name: str = "cmb", hold_out: float = Recovery.hold_out, funnel: bool = False
 ) -> list[Path]:
-    """Write the study files and the cases that go with a simulated bank's tables.
+    """Write what people write beside a simulated bank's tables: study files, cases, portfolio, tree, alerts, rivals.
 
     Args:
         folder: Where the tables are.
@@ -102,11 +105,14 @@ def write_declarations(
     if preset_name in _OWN_DECLARATIONS:
         source = source / preset_name
     names = sorted(each.name for each in source.iterdir() if each.name.endswith(".toml"))
-    studies = {
-        name: _declared((source / name).read_text(encoding="utf-8"), hold_out=hold_out, funnel=funnel) for name in names
+    texts = {name: (source / name).read_text(encoding="utf-8") for name in names}
+    texts |= {
+        name: _declared(text, hold_out=hold_out, funnel=funnel)
+        for name, text in texts.items()
+        if name.startswith(_STUDY)
     }
     cases = sorted(each.name for each in (source / "cases").iterdir())
-    texts = studies | {f"cases/{name}": (source / "cases" / name).read_text(encoding="utf-8") for name in cases}
+    texts |= {f"cases/{name}": (source / "cases" / name).read_text(encoding="utf-8") for name in cases}
     return [write_text(Path(folder) / name, text) for name, text in texts.items()]
 
 

@@ -107,17 +107,13 @@ def test_one_journey_only():
     assert any("place all of them in one model" in line for line in faults(text))
 
 
-def test_value_comes_from_outcomes_only():
-    found = tree()
-    assert found.require_outcome("nps").estimator == "nps"
-    with pytest.raises(DataError, match="ROX-M14: views is a proxy"):
-        found.require_outcome("views")
-    with pytest.raises(DataError, match="no metric 'clicks'"):
-        found.require_outcome("clicks")
-    assert found.drivers == ("views",)
-    other = tree(TREE.replace("outcome = true", ""))
-    with pytest.raises(DataError, match="not declared an outcome"):
-        other.require_outcome("nps")
+def test_outcomes_and_the_north_star_are_no_drivers():
+    assert tree().drivers == ("views",)
+
+
+def test_what_is_read_from_the_better_end_has_no_direction():
+    turned = TREE.replace("outcome = true", 'outcome = true\ndirection = "down"\ntarget = 140')
+    assert any("more is always better of nps" in line and "140 is no NPS" in line for line in faults(turned))
 
 
 def test_templates_are_whole_and_speak_both_languages():

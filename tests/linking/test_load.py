@@ -332,6 +332,34 @@ def test_roles_that_are_not_declared_get_their_defaults(open_tables: Open) -> No
     assert set(customers["weight"]) == {1.0}
 
 
+def test_words_of_a_status_are_steps_or_are_told(write: Callable[..., Path]) -> None:
+    path = write()
+    told = """
+[tables.invitations]
+path = "invitations.csv"
+columns = { customer = "cust", date = "sent", status = "state", reason = "why", reminder = "again" }
+steps = { bounced = "invited" }
+"""
+    path.write_text(path.read_text(encoding="utf-8") + told, encoding="utf-8")
+    lines = ["0001,2024-01-05,opened,,0", "0002,2024-01-05,bounced,no such box,2", "0003,2024-01-05,,,1"]
+    file = path.parent / "invitations.csv"
+    file.write_text("cust,sent,state,why,again\n" + "\n".join(lines), encoding="utf-8")
+    tables = load(read_study(path))
+    found = tables.fetch(tables.tables["invitations"].order_by("customer"))
+    assert list(found["reminder"]) == [0, 2, 1]
+    assert found["status"].tolist()[:2] == ["opened", "bounced"]
+    file.write_text("cust,sent,state,why,again\n0001,2024-01-05,lost,,-1\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load(read_study(path))
+    assert [line.split(" · ")[1] for line in caught.value.faults] == ["again", "state"]
+    assert "say in `steps`" in str(caught.value)
+    text = path.read_text(encoding="utf-8").replace('status = "state", ', "")
+    path.write_text(text.replace('label = "Satisfied"', 'label = "Satisfied"\npillar = "empathy"'), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_study(path)
+    assert [line.split(":")[0] for line in caught.value.faults] == ["tables.invitations.steps", "scores.csat.pillar"]
+
+
 def test_the_smallest_unit_follows_the_currency(open_tables: Open) -> None:
     tables = open_tables(("study.toml", '"CNY"', '"JPY"'))
     assert tables.minor == 1

@@ -64,7 +64,7 @@ def study() -> Callable[..., Study]:
     return study_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def few() -> Callable[..., Few]:
     """Put frames into an engine; months come from dates, customers from the other tables."""
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from rox.cli import main
 from rox.core.errors import DataError
-from rox.core.study import read_study
+from rox.core.study import Scale, read_study
+from rox.core.units import Unit
+from rox.metrics.alert_chances import against
 from rox.metrics.alert_rules import Rule, read_rules
-from rox.metrics.alerts import alerts, read_alerts, write_alerts
+from rox.metrics.alerts import COLUMNS, alerts, read_alerts, write_alerts
 from rox.metrics.tickets import follow_up
 from rox.review.alert_tickets import as_tickets
 
+NPS = Scale.model_validate({"column": "nps", "low": 0, "high": 10, "kind": "nps", "label": "NPS"})
 DATES = {"2025Q2": "2025-05-10", "2025Q3": "2025-08-10", "2025Q4": "2025-11-10"}
 
 
@@ -73,6 +78,55 @@ def test_a_value_below_by_chance_does_not_fire(tables: Any) -> None:
     assert found.watched["watched"].tolist() == [1]
 
 
+def test_shares_fire_no_oftener_than_said() -> None:
+    """The chance to fire of a group whose true share is the threshold, from the binomial distribution."""
+    for n, share in ((60, 0.02), (200, 0.05), (50, 0.5), (80, 0.97)):
+        hits = np.arange(n + 1)
+        given = pd.DataFrame({"value": hits / n, "se": 0.0, "square": hits / n, "n_eff": float(n), "df": n - 1.0})
+        for below in (True, False):
+            made = against(given, Unit.RATIO, None, threshold=share, below=below, level=0.90)
+            fires = made["p"] <= 0.05
+            assert stats.binom.pmf(hits, n, share)[fires].sum() <= 0.05
+            assert ((made["high"] < share) if below else (made["low"] > share))[fires].all()
+    made = against(given, Unit.RATIO, None, threshold=0.5, below=True, level=0.90)
+    assert (made["p"] <= 0.05).sum() > 30
+
+
+def test_the_chance_of_an_nps_or_mean_belongs_to_its_interval() -> None:
+    given = pd.DataFrame({"value": [0.1, 1.0, 0.2], "square": [0.7, 1.0, 0.6], "n_eff": [60.0, 60.0, 900.0]})
+    given = given.assign(se=[0.11, 0.0, 0.025], df=given["n_eff"] - 1)
+    for unit, scale in ((Unit.NPS_POINT, NPS), (Unit.SCORE_POINT, NPS)):
+        whole = against(given, unit, scale, threshold=0.0, below=False, level=0.90)
+        for place in range(3):
+            one = given.iloc[[place]]
+            made = against(one, unit, scale, threshold=whole["low"].iloc[place], below=False, level=0.90)
+            if unit is Unit.NPS_POINT or whole["low"].iloc[place] > 0:
+                assert made["p"].iloc[0] == pytest.approx(0.05, abs=1e-6)
+
+
+def test_of_many_groups_only_the_sure_ones_fire(tables: Any) -> None:
+    """A group at −18 with 100 answers is seen once in thirty by chance: alone it fires, among thirty not."""
+    alone = {("a", "2025Q4"): (54, 10, 36)}
+    assert len(alerts(tables(alone), {"branch": rule(below=0)}).table) == 1
+    many = alone | {(f"u{unit:02d}", "2025Q4"): (30, 10, 60) for unit in range(30)}
+    assert alerts(tables(many), {"branch": rule(below=0)}).table.empty
+    fired = alerts(tables(many), {"branch": rule(below=0, false_share=1)}).table
+    assert fired["group"].tolist() == ["unit=a"]
+    assert fired["p"].iloc[0] < 0.05 < fired["q"].iloc[0]
+    surer = alerts(tables(many | {("b", "2025Q4"): (70, 10, 20)}), {"branch": rule(below=0)})
+    assert surer.table["group"].tolist() == ["unit=b"]
+
+
+def test_a_share_that_nobody_gave_fires_only_with_enough_answers(tables: Any) -> None:
+    given = tables({("a", "2025Q4"): (60, 0, 0), ("b", "2025Q4"): (190, 0, 0)})
+    answers = given.tables["answers"].mutate(csat=1)
+    given = replace(given, tables={**given.tables, "answers": answers})
+    found = alerts(given, {"top": rule(metric="top_two", score="csat", below=0.02)})
+    assert found.table["group"].tolist() == ["unit=b"]
+    best = {"top": rule(metric="mean", score="csat", below=1.005)}
+    assert alerts(given, best).table.empty
+
+
 def test_a_change_needs_size_and_certainty(tables: Any) -> None:
     given = tables(
         {("a", "2025Q3"): (50, 100, 150), ("a", "2025Q4"): (100, 100, 100), ("b", "2025Q4"): (100, 100, 100)}
@@ -92,7 +146,9 @@ def test_groups_that_always_move_alarm_less(tables: Any) -> None:
             shares[(f"u{unit:02d}", quarter)] = (100 + shift, 100, 100 - shift)
     found = alerts(tables(shares), {"falls": rule(falls=1)})
     assert len(found.table) <= 4
-    assert found.watched["expected_false"].iloc[0] == pytest.approx(1.0, abs=0.01)
+    # Alone each would fire once in twenty; together, with one tenth of false discoveries, 0.1 / 0.9² do.
+    assert found.watched["expected_false"].iloc[0] == pytest.approx(0.1 / 0.81)
+    assert alerts(tables(shares), {"falls": rule(falls=1, false_share=1)}).watched["expected_false"].iloc[0] > 0.99
 
 
 def test_nothing_after_the_day_is_looked_at(tables: Any) -> None:
@@ -124,6 +180,18 @@ def test_alerts_are_written_once_and_nothing_is_changed(tables: Any, tmp_path: P
     assert file.read_bytes().startswith(first)
 
 
+def test_rows_are_added_in_the_order_of_the_file(tables: Any, tmp_path: Path) -> None:
+    rules, file = {"branch": rule(below=0)}, tmp_path / "alerts.csv"
+    write_alerts(alerts(tables(LOW_AND_HIGH), rules), rules, file)
+    own = pd.read_csv(file, dtype=str, keep_default_na=False).assign(note="called")
+    own[["note", *reversed(COLUMNS)]].to_csv(file, index=False)
+    later = tables({("high", "2025Q4"): (180, 60, 60)})
+    write_alerts(alerts(later, rules), rules, file)
+    back = read_alerts(file)
+    assert back["group"].tolist() == ["unit==low", "unit=high"]
+    assert back["note"].tolist() == ["called", ""]
+
+
 def test_a_quiet_time_holds_back_the_next_window(tables: Any, tmp_path: Path) -> None:
     given = tables({("a", "2025Q3"): (200, 50, 50), ("a", "2025Q4"): (200, 50, 50)})
     for quiet, rows in ((100, 1), (30, 2)):
@@ -146,7 +214,7 @@ def test_the_file_is_a_table_of_tickets(tables: Any, tmp_path: Path, row: Any) -
     file.write_text("alert,date\n1,yesterday\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
         read_alerts(file)
-    assert len(caught.value.faults) == 18
+    assert len(caught.value.faults) == 20
 
 
 def test_every_fault_of_the_rules_is_listed(root: Path, tmp_path: Path) -> None:
@@ -160,14 +228,29 @@ def test_every_fault_of_the_rules_is_listed(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_rules(file, study)
     assert len(caught.value.faults) == 3
+    off = '[alerts.{0}]\nlabel = "A"\nmetric = "{1}"\nscore = "{2}"\n{3}\nowner = "X"\n'
+    wrong = [("a", "top_two", "csat", "below = 60"), ("b", "nps", "nps", "above = 120"),
+             ("c", "mean", "csat", "falls = 7"), ("d", "low_answers", "nps", "above = -1")]  # fmt: skip
+    right = [("e", "nps", "nps", "falls = 120"), ("f", "low_answers", "nps", "above = 400")]
+    file.write_text("".join(off.format(*each) for each in wrong + right), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_rules(file, study)
+    assert [line.split(":")[0] for line in caught.value.faults] == [
+        "alerts.a.below", "alerts.b.above", "alerts.c.falls", "alerts.d.above"
+    ]  # fmt: skip
     file.write_text('[alerts.a]\nlabel = "A"\nmetric = "nps"\nbelow = 1\nabove = 2\nowner = ""\n', encoding="utf-8")
     with pytest.raises(DataError, match="owner"):
         read_rules(file, study)
 
 
-def test_the_command_writes_the_table(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank, file = root / "data" / "bank", tmp_path / "alerts.csv"
-    words = ["alerts", str(bank / "study.toml"), "--rules", str(bank / "alerts.toml"), "--out", str(file)]
+def test_the_command_writes_the_table(
+    tables: Any, bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, rules, file = tables(LOW_AND_HIGH), tmp_path / "rules.toml", tmp_path / "alerts.csv"
+    monkeypatch.setattr("rox.linking.load.load", lambda _: given)
+    text = '[alerts.a]\nlabel = "A"\nmetric = "nps"\nscore = "nps"\ngroup = ["unit"]\nbelow = 0\nowner = "X"\n'
+    rules.write_text(text, encoding="utf-8")
+    words = ["alerts", str(bank), "--rules", str(rules), "--out", str(file)]
     assert main(words) == 0
     assert "groups watched" in capsys.readouterr().out
-    assert len(read_alerts(file)) > 0
+    assert read_alerts(file)["group"].tolist() == ["unit==low"]

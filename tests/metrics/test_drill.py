@@ -109,6 +109,23 @@ def test_what_is_poorly_known_is_drawn_to_zero() -> None:
     assert shrunk([0.1, -0.1], [1.0, 1.0]).tolist() == [0.0, 0.0]
 
 
+def test_slices_of_few_customers_are_not_examined_however_often_they_answer(few: Any, study: Any) -> None:
+    rng = np.random.default_rng(9)
+    people = pd.DataFrame({"customer": np.arange(400)}).assign(segment=lambda f: np.where(f["customer"] < 30, "c", "b"))
+    each = pd.DataFrame({"date": ["2024-05-01", "2025-05-01"]}).merge(people[["customer"]], how="cross")
+    parts = [each.assign(channel=channel) for channel in ("app", "branch") for _ in range(2)]
+    often = each[each["customer"] < 30]
+    parts += [often.assign(channel=channel) for channel in ("app", "branch") for _ in range(3)]
+    answers = pd.concat(parts, ignore_index=True)
+    answers["csat"] = rng.integers(1, 6, len(answers))
+    slices = {}
+    for least in (1, 20):
+        tables = few(study(min_cell=least), answers=answers, customers=people)
+        slices[least] = set(drill(tables, "csat", "2024", "2025", ["segment", "channel"]).examined["slice"])
+    assert {"segment=c", "segment=c & channel=app"} <= slices[1]
+    assert slices[20] == {"channel=app", "channel=branch", "segment=b & channel=app", "segment=b & channel=branch"}
+
+
 def test_faults(few: Any) -> None:
     tables = build(few, answers_of(np.random.default_rng(7), n=60))
     with pytest.raises(DataError, match="0 slices to examine"):

@@ -142,6 +142,16 @@ def test_checks_can_be_said(measured, few, study):
         assert english != chinese
 
 
+def test_a_low_response_is_told_with_the_scores(measured, row):
+    (check,) = [each for each in measured.checks if each.code == "ROX-N12"]
+    last = measured.trend["quarter"].max()
+    rate = row(measured.response, period=last, segment="all")["value"]
+    raw = row(measured.trend, quarter=last, score="nps")["value"]
+    ends = rate * raw - 100 * (1 - rate), rate * raw + 100 * (1 - rate)
+    assert (check.values["period"], check.values["rate"]) == (last, pytest.approx(100 * rate))
+    assert (check.values["low"], check.values["high"]) == pytest.approx(ends)
+
+
 def test_every_metric_and_method_has_a_name(measured):
     for frame in frames_of(measured).values():
         for metric in frame["metric"].unique():

@@ -143,6 +143,35 @@ def test_joiners_and_leavers_are_told_from_those_who_stay(few: Any) -> None:
     assert v["who_answers"] > 0.3
 
 
+def test_places_go_by_either_name_and_are_known_of_everybody(few: Any) -> None:
+    place = np.repeat(["x", "y"], 200)
+    people = pd.DataFrame({"customer": np.arange(400), "segment": "all", "unit": place})
+    csat = np.where(place == "x", 2, 4)
+    late = people["customer"].isin([*range(50), *range(200, 400)])
+    parts = [
+        pd.DataFrame({"customer": people["customer"][who], "date": day, "csat": csat[who]})
+        for who, day in ((~late | (people["customer"] > 299), "2024-05-01"), (late, "2025-05-01"))
+    ]
+    tables = few(answers=pd.concat(parts), customers=people)
+    for name in ("unit", "place"):
+        panel = moved(tables, "csat", "2024", "2025", by=[name]).panel.set_index("term")["value"]
+        assert panel["stayers"] == pytest.approx(0, abs=1e-12)
+        assert panel["who_answers"] > 0.4
+
+
+def test_a_group_of_one_period_is_mix_however_the_rest_is_cut(few: Any) -> None:
+    people = pd.DataFrame({"customer": np.arange(300), "segment": np.repeat(["a", "b", "c"], 100), "area": "one"})
+    year = np.where(people["segment"] == "b", "2025", "2024")
+    answers = pd.DataFrame({"customer": people["customer"], "date": pd.Series(year) + "-05-01", "csat": 2})
+    again = answers[people["segment"] == "a"].assign(date="2025-06-01")
+    answers.loc[people["segment"] == "b", "csat"] = 5
+    tables = few(answers=pd.concat([answers, again]), customers=people)
+    wider = values(moved(tables, "csat", "2024", "2025", by=["segment", "area"]).bridge)
+    assert wider["rate", "all"] == pytest.approx(0, abs=1e-12)
+    assert wider["mix", "segment"] == pytest.approx(1.5)
+    assert wider["mix", "area"] == pytest.approx(0, abs=1e-12)
+
+
 def test_leaving_is_split_too(few: Any) -> None:
     customer = np.arange(400)
     months = [24288 + m for m in range(24)]

@@ -7,6 +7,7 @@ import pytest
 
 from rox import metrics
 from rox.core.errors import DataError
+from rox.metrics.responses import response_reasons
 from rox.numerics.intervals import wilson_interval
 
 
@@ -110,3 +111,72 @@ def test_unknown_customers_are_refused(few, asked):
     for measure in (metrics.response_rate, metrics.response_chain):
         with pytest.raises(DataError, match="not in the customers table: 60"):
             measure(tables)
+
+
+@pytest.fixture
+def followed(asked, study):
+    """Of 40 customers asked first: 5 could not be reached, 10 answered, 12 bounced, 8 got it, 5 began; then none."""
+    invitations, answers = asked
+    first = invitations[:40].assign(
+        status=["answered"] * 10 + ["bounced"] * 12 + ["delivered"] * 8 + ["started"] * 5 + ["eligible"] * 5,
+        reason=[None] * 10
+        + ["mailbox full"] * 9
+        + ["typo"] * 2
+        + ["odd"]
+        + [None] * 8
+        + ["timeout"] * 5
+        + ["no phone"] * 5,
+    )
+    declared = study(min_cell=3)
+    steps = declared.tables["invitations"].model_copy(update={"steps": {"bounced": "invited"}})
+    declared = declared.model_copy(update={"tables": {**declared.tables, "invitations": steps}})
+    return declared, first, answers
+
+
+def test_steps_between_are_counted_as_the_study_says(few, followed):
+    declared, invitations, answers = followed
+    chain = metrics.response_chain(few(declared, invitations=invitations, answers=answers))
+    assert list(zip(chain["metric"], chain["value"], strict=True)) == [
+        ("customers", 40),
+        ("customers_eligible", 40),
+        ("customers_invited", 35),
+        ("customers_delivered", 23),
+        ("customers_started", 15),
+        ("customers_answered", 10),
+        ("invitations", 35),
+        ("invitations_delivered", 23),
+        ("invitations_started", 15),
+        ("invitations_answered", 10),
+        ("answers", 10),
+    ]
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_what_was_never_sent_is_not_asked(few, followed, row, keyed):
+    declared, invitations, answers = followed
+    if not keyed:
+        invitations, answers = invitations.drop(columns="key"), answers.assign(date="2025-01-31")
+        answers = answers.drop(columns="invitation")
+    found = row(metrics.response_rate(few(declared, invitations=invitations, answers=answers)))
+    assert (found["value"], found["n"]) == (10 / 35, 35)
+
+
+def test_reasons_that_few_have_are_one_reason(few, followed):
+    declared, invitations, answers = followed
+    found = response_reasons(few(declared, invitations=invitations, answers=answers))
+    assert {tuple(each) for each in found[["stopped", "reason", "value"]].itertuples(index=False)} == {
+        ("eligible", "no phone", 5),
+        ("invited", "mailbox full", 9),
+        ("invited", "other", 3),
+        ("delivered", "unknown", 8),
+        ("started", "timeout", 5),
+    }
+    with pytest.raises(DataError, match="Nothing says why"):
+        response_reasons(few(declared, invitations=invitations.drop(columns=["status", "reason"]), answers=answers))
+
+
+def test_a_reason_nobody_else_has_takes_the_next_with_it(few, followed):
+    declared, invitations, answers = followed
+    invitations = invitations.replace({"reason": {"typo": "mailbox full"}})
+    found = response_reasons(few(declared, invitations=invitations, answers=answers))
+    assert found.set_index(["stopped", "reason"])["value"].loc["invited"].to_dict() == {"other": 12}

@@ -115,6 +115,39 @@ def test_a_promotion_is_told_from_the_season(few: Any, study: Any) -> None:
     assert found.carries[()] >= 0.3
 
 
+def test_money_has_a_season_as_well(few: Any, study: Any) -> None:
+    rng = np.random.default_rng(5)
+    rows = pd.DataFrame({"month": np.repeat(FIRST + np.arange(36), 40), "customer": np.tile(np.arange(40), 36)})
+    common = 900 + 50 * SEASON[np.arange(36) % 12] + rng.normal(0, 3, 36)
+    rows["aum"] = np.round(100 * (common[rows["month"] - FIRST] + 200 * (rows["customer"] % 5))).astype(int)
+    people = pd.DataFrame({"customer": np.arange(40), "segment": "a", "weight": np.where(np.arange(40) % 5, 1.0, 2.5)})
+    found = seasonal(few(study(), ledger=rows, customers=people), "aum")
+    weights = people["weight"][rows["customer"]].to_numpy()
+    first = rows["month"] == FIRST
+    mean = np.average(rows["aum"][first] / 100, weights=weights[first])
+    assert found.observed["value"].iloc[0] == pytest.approx(mean, rel=1e-9)
+    assert found.observed["unit"].unique().tolist() == ["money_per_customer"]
+    months = found.effects.iloc[:12]
+    assert np.corrcoef(months["value"], SEASON)[0, 1] > 0.98
+    assert ((months["low"] < 50 * SEASON) & (months["high"] > 50 * SEASON)).sum() >= 8
+    assert months["se"].max() < 10
+
+
+def test_hidden_months_leave_no_trace_in_the_season(few: Any, study: Any) -> None:
+    frame = answers_of(np.random.default_rng(6), 36, segment="a", each=40)
+    is_thin = (frame["month"] == FIRST + 14) & (frame.groupby("month").cumcount() >= 3)
+    found = []
+    for answer in (1, 5):
+        changed = frame[~is_thin].copy()
+        changed.loc[changed["month"] == FIRST + 14, "csat"] = answer
+        found.append(seasonal(build(few, study(min_cell=10), changed), "csat"))
+    assert found[0].adjusted["suppressed"].sum() == 2
+    for name in ("observed", "adjusted", "effects"):
+        pd.testing.assert_frame_equal(getattr(found[0], name), getattr(found[1], name))
+    assert set(found[0].observed["method"]) == {"linearised", "suppressed"}
+    assert set(found[0].effects["method"]) == {"gls"}
+
+
 def test_promotions_are_declared_in_the_study_file() -> None:
     with pytest.raises(ValueError, match="is before start"):
         Promotion(start="2025-02-01", end="2025-01-01", label="x")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +12,19 @@ import pytest
 from rox import simulate
 from rox.core.check import Verdict
 from rox.core.errors import DataError
-from rox.core.study import read_study
+from rox.core.study import Scale, read_study
 from rox.core.words import LANGUAGES
 from rox.metrics.silence import silence
-from rox.metrics.silence_cells import merged_codes
+from rox.metrics.silence_balance import balance
+from rox.metrics.silence_cells import cells_from, merged_codes
+from rox.metrics.silence_checks import of_benchmarks
+from rox.metrics.silence_doubts import Conclusion, curves, ranked_pairs, sensitivity
+from rox.metrics.silence_estimates import readings_of
+from rox.metrics.silence_facts import Fact
+from rox.metrics.silence_mechanism import mechanism
+from rox.metrics.silence_models import two_models
+from rox.metrics.silence_weights import concentration, overlap, weigh
+from rox.numerics.survey import weight_concentration
 from rox.simulate.tables import tables as bank_tables
 
 NOW, BEFORE = "2025-12-10", "2025-09-10"
@@ -63,6 +75,31 @@ def unequal(frame):
     return frame["segment"].map({"a": 0.2, "b": 0.4, "c": 0.7}).to_numpy()
 
 
+@pytest.fixture(scope="module")
+def asked() -> dict[str, pd.DataFrame]:
+    """Customers who answer by their segment alone."""
+    return world(rate=unequal)
+
+
+@pytest.fixture(scope="module")
+def loaded(few, asked):
+    return few(**asked)
+
+
+@pytest.fixture(scope="module")
+def repaired(loaded):
+    return silence(loaded, margins=["segment"])
+
+
+@pytest.fixture(scope="module")
+def missed(few):
+    """Estimates from answers of those who visit, who are not weighted by it."""
+    rng = np.random.default_rng(5)
+    more = lambda frame: np.where(frame["heavy"], 0.5, 0.15)  # noqa: E731
+    frames = world(rate=more, answer=lambda frame: rng.integers(0, 11, len(frame)), waves=(NOW,), extra=("events",))
+    return silence(few(**frames), margins=["segment"])
+
+
 def value(found, estimator, period=NOW[:7], metric="nps", column="value"):
     rows = found.estimates.set_index(["estimator", "period", "metric"])
     return rows.loc[(estimator, period, metric), column]
@@ -73,7 +110,7 @@ def verdicts(found):
 
 
 def test_with_everybody_answering_all_estimates_are_the_same(few):
-    found = silence(few(**world(rate=1.0)))
+    found = silence(few(**world(people=600, rate=1.0, waves=(NOW,))))
     for metric in ("nps", "mean", "top_two"):
         raw = value(found, "raw", metric=metric)
         assert value(found, "raked", metric=metric) == pytest.approx(raw, abs=1e-9)
@@ -82,11 +119,10 @@ def test_with_everybody_answering_all_estimates_are_the_same(few):
     assert worst["low"] == pytest.approx(worst["high"])
 
 
-def test_answers_that_depend_on_the_segment_alone_are_put_right_exactly(few):
-    frames = world(rate=unequal)
-    share = frames["customers"]["segment"].value_counts(normalize=True)
+def test_answers_that_depend_on_the_segment_alone_are_put_right_exactly(asked, repaired):
+    found = repaired
+    share = asked["customers"]["segment"].value_counts(normalize=True)
     truth = 100 * (share["a"] - share["c"])
-    found = silence(few(**frames), margins=["segment"])
     assert abs(value(found, "raw") - truth) > 20
     assert value(found, "raked") == pytest.approx(truth, abs=1e-4)
     assert value(found, "two_models") == pytest.approx(truth, abs=1e-4)
@@ -102,7 +138,7 @@ def test_answers_that_depend_on_the_segment_alone_are_put_right_exactly(few):
 
 
 def test_design_weights_are_kept(few):
-    frames = world(rate=unequal)
+    frames = world(people=900, rate=unequal, waves=(NOW,))
     frames["customers"]["weight"] = np.where(frames["customers"]["segment"] == "c", 50.0, 1.0)
     people = frames["customers"].groupby("segment")["weight"].sum()
     truth = 100 * (people["a"] - people["c"]) / people.sum()
@@ -140,26 +176,135 @@ def test_without_invitations_only_bounds_are_given(few):
     assert list(found.estimates["estimator"].unique()) == ["raw"]
 
 
-def test_a_benchmark_that_is_missed_is_told(few):
-    rng = np.random.default_rng(5)
-    answer = lambda frame: rng.integers(0, 11, len(frame))  # noqa: E731
-    more = lambda frame: np.where(frame["heavy"], 0.5, 0.15)  # noqa: E731
-    missed = silence(few(**world(rate=more, answer=answer, extra=("events",))), margins=["segment"])
-    gaps = missed.benchmarks.set_index("fact")
+def test_a_benchmark_that_is_missed_is_told(missed):
+    gaps, balance = (frame.set_index("fact").loc["events_visit"] for frame in (missed.benchmarks, missed.balance))
     assert verdicts(missed)["ROX-N04"] is Verdict.DEMOTE
-    assert gaps.loc["events_visit", "gap"] == pytest.approx((0.5 / 0.65 - 0.5) / 0.5, abs=0.1)
-    even = silence(few(**world(rate=0.3, answer=answer, extra=("events",))), margins=["segment"])
-    assert verdicts(even)["ROX-N04"] is Verdict.PASS
+    assert gaps["gap"] == pytest.approx((0.5 / 0.65 - 0.5) / 0.5, abs=0.1)
+    assert balance["kind"] == "benchmark"
+    assert balance["raw"] == pytest.approx(gaps["gap_unweighted"])
+    assert balance["raked"] == pytest.approx(gaps["gap"])
+    assert balance["two_models"] == pytest.approx(gaps["gap"], abs=0.05)
 
 
-def test_a_change_in_who_answers_is_told(few):
+@pytest.mark.parametrize(
+    ("gap", "p", "verdict", "told"),
+    [
+        (0.04, 0.001, Verdict.PASS, "0.04 sd"),
+        (-0.15, 0.11, Verdict.NOTE, "cannot be told"),
+        (-0.15, 0.01, Verdict.DEMOTE, "Expect similar gaps"),
+    ],
+)
+def test_a_benchmark_passes_only_if_it_is_met(gap, p, verdict, told):
+    rows = pd.DataFrame({"fact": ["events_visit", "money_growth"], "gap": [0.01, gap], "p": [0.9, p]})
+    (check,) = of_benchmarks(rows.assign(low=rows["gap"] - 0.1, high=rows["gap"] + 0.1))
+    assert check.verdict is verdict
+    assert told in check.sentence("en")
+    assert check.sentence("zh")
+
+
+def test_a_change_in_who_answers_is_told(few, asked):
     other = lambda frame: frame["segment"].map({"a": 0.5, "b": 0.4, "c": 0.25}).to_numpy()  # noqa: E731
-    changed = silence(few(**world(rate=unequal, later_rate=other)), margins=["segment"])
+    changed = silence(few(**world(people=1500, rate=unequal, later_rate=other)), margins=["segment"])
     assert verdicts(changed)["ROX-N06"] is Verdict.DEMOTE
 
 
-def test_conclusions_turn_where_they_say(few):
-    found = silence(few(**world(rate=unequal)), margins=["segment"])
+def cells_of(codes, later, answer, *, weight=1.0, sizes=(0, 10)):
+    """Cells of people with one fact; those who did not answer have NaN."""
+    n = len(codes)
+    frame = pd.DataFrame({"later": later, "bucket": np.arange(n) % 64, "m_0": codes, "asked": 1, "answer": answer})
+    frame = frame.assign(n=1, weight=np.broadcast_to(1e6 * np.asarray(weight), n))
+    frame = frame.groupby(["later", "bucket", "m_0", "asked", "answer"], dropna=False, as_index=False).sum()
+    return cells_from(frame, ["fact"], {"fact": Fact(column="fact", ordered=False)}, [], sizes)
+
+
+def two_waves(seed: int, *, rate: float, people: int = 6000):
+    """Two waves with the same rate in three categories."""
+    rng = np.random.default_rng(seed)
+    codes = np.tile(rng.choice(3, people, p=[0.5, 0.3, 0.2]), 2)
+    answer = np.where(rng.random(2 * people) < rate, rng.integers(0, 11, 2 * people), np.nan)
+    return cells_of(codes, np.repeat([0, 1], people), answer)
+
+
+@pytest.mark.parametrize("rate", [0.015, 0.03, 0.97])
+def test_few_kinds_of_customers_are_no_change_in_who_answers(rate):
+    for seed in range(6):
+        cells = two_waves(seed, rate=rate)
+        found = mechanism(cells, np.arange(1.0, cells.sizes[0]), 10)
+        assert found.p > 0.01
+        there = found.table["asked"].notna()
+        assert there.sum() == cells.sizes[0]
+        assert found.table["log_odds"].notna().tolist() == there.tolist()
+        assert found.table["asked"].sum() == 6000
+
+
+def test_customers_asked_in_one_period_only_are_not_compared():
+    cells = two_waves(0, rate=0.3)
+    away = cells.code[:, 0] == 0
+    gone = replace(cells, asked=np.where(away & (cells.later == 0), 0.0, cells.asked))
+    found = mechanism(gone, np.arange(1.0, 3.0), 10)
+    assert found.p > 0.01
+    assert found.table["asked"].notna().sum() == 3
+    assert found.table["log_odds"].notna().sum() == 2
+
+
+def test_what_rests_on_few_cannot_be_told_from_the_rest():
+    codes = np.repeat([0, 1, 2, 3], [200, 200, 150, 40])
+    answer = np.where(np.arange(590) % 2, 5.0, np.nan)
+    cells = cells_of(np.tile(codes, 2), np.repeat([0, 1], 590), np.tile(answer, 2))
+    rows = mechanism(cells, np.arange(1.0, 4.0), 50).table
+    assert rows["asked"].dropna().tolist() == [200.0, 200.0]
+    told = rows["asked"].notna()
+    for name in ("asked_before", "rate_before", "rate", "log_odds", "se"):
+        assert rows[name].notna().tolist() == told.tolist()
+    assert mechanism(cells, np.arange(1.0, 4.0), 40).table["log_odds"].notna().sum() == 4
+
+
+def test_the_question_that_runs_the_other_way_is_read_the_other_way():
+    plain, turned = (
+        readings_of(Scale(column="x", low=1, high=7, kind="ces", label="x", higher_is_better=up))
+        for up in (True, False)
+    )
+    assert [reading.metric for reading in plain] == ["mean", "easy"]
+    assert plain[1].values.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert turned[1].values.tolist() == [1, 1, 1, 0, 0, 0, 0]
+    sums = np.array([2.0, 1, 4, 3, 8, 5, 1])
+    ends = [
+        sensitivity(reading, [Conclusion(kind="level", first="", second="", sums=each, rate=0.2, against=against,
+                                         suggested=np.nan)]).iloc[0]
+        for reading, each, against in ((plain[0], sums, 4.0), (turned[0], sums[::-1], 4.0))
+    ]  # fmt: skip
+    assert ends[0]["odds"] > 1
+    assert ends[1]["odds"] == pytest.approx(ends[0]["odds"])
+    assert ends[1]["delta"] == pytest.approx(-ends[0]["delta"])
+    up, down = (
+        curves(r, s, 0.2).query("kind == 'odds'")["value"] for r, s in ((plain[0], sums), (turned[0], sums[::-1]))
+    )
+    assert up.is_monotonic_decreasing
+    assert down.tolist() == pytest.approx((8 - up).tolist())
+    means, usable = np.array([2.0, 5.0, 3.0]), np.ones(3, dtype=bool)
+    assert list(ranked_pairs("xyz", means, usable, higher_is_better=False)) == [(0, 2), (2, 1)]
+
+
+def test_weights_are_judged_by_what_they_leave_of_the_answers():
+    codes = np.repeat([0, 1], 500)
+    answer = np.where((codes == 0) & (np.arange(1000) < 300) | (np.arange(1000) >= 980), 5.0, np.nan)
+    cells = cells_of(codes, np.ones(1000, dtype=int), answer)
+    weighted = weigh(cells)
+    assert weighted.factor[cells.answers.sum(1) > 0].max() == pytest.approx(500 / 20)
+    assert overlap(cells, weighted) == pytest.approx((0.0, 1000**2 / (500**2 / 300 + 500**2 / 20) / 320))
+    rows = balance(cells, {"raw": 1.0 * (weighted.factor > 0), "raked": weighted.factor}).iloc[0]
+    assert (abs(rows["raw"]), rows["raked"]) == (pytest.approx((300 / 320 - 0.5) / 0.5), pytest.approx(0.0, abs=1e-6))
+    heavy = np.where(np.arange(1000) == 0, 200.0, 1.0)
+    alone = cells_of(codes, np.ones(1000, dtype=int), np.full(1000, 5.0), weight=heavy)
+    assert concentration(cells, weighted.factor) < 0.1
+    assert concentration(alone, np.ones(alone.cell.size), 0.001) < weight_concentration(heavy, top=0.001)
+    answers = np.where(np.arange(1000) == 0, 9.0, 5.0)
+    alone = cells_of(codes, np.ones(1000, dtype=int), answers, weight=heavy)
+    assert concentration(alone, np.ones(alone.cell.size)) == pytest.approx(weight_concentration(heavy))
+
+
+def test_conclusions_turn_where_they_say(repaired):
+    found = repaired
     rows = found.sensitivity.set_index("conclusion")
     level = rows.loc["level"]
     mean = value(found, "raked")
@@ -171,11 +316,50 @@ def test_conclusions_turn_where_they_say(few):
     odds = found.curves.query("kind == 'odds'").set_index("at")["value"]
     assert odds[1.0] == pytest.approx(mean)
     assert odds.is_monotonic_decreasing
+    delta = found.curves.query("kind == 'delta'")
+    assert delta["value"].to_numpy() == pytest.approx(mean + (1 - level["rate"]) * delta["at"].to_numpy())
+    assert (mean + delta["at"]).between(-100 - 1e-9, 100 + 1e-9).all()
     assert (
         found.resistance["n"].sum()
         == found.chain.query(f"period == '{NOW[:7]}' and step == 'answered'")["customers"].sum()
     )
     assert found.resistance["step"].iloc[-1] == "silent"
+
+
+def test_late_answers_are_those_after_more_reminders_where_the_study_counts_them(few):
+    rng = np.random.default_rng(3)
+    frames = world(rate=0.5)
+    frames["invitations"]["reminder"] = np.where(rng.random(6000) < 0.01, 5, rng.integers(0, 3, 6000))
+    unhappy = frames["answers"]["invitation"].map(frames["invitations"].set_index("key")["reminder"])
+    frames["answers"]["nps"] = np.where(rng.random(len(unhappy)) < 0.2 + 0.2 * unhappy, 3, 10)
+    steps = silence(few(**frames), margins=["segment"]).resistance
+    assert steps["reminders_from"].tolist()[:-1] == [0, 1, 2]
+    assert steps["reminders_to"].tolist()[:-1] == [0, 1, 5]
+    assert steps["days_from"].isna().all()
+    assert steps["value"].is_monotonic_decreasing
+    frames["invitations"]["reminder"] = 0
+    assert silence(few(**frames), margins=["segment"]).resistance["days_from"].notna().sum() > 2
+
+
+def test_answers_that_are_all_alike_leave_nothing_to_turn():
+    codes = np.tile([0, 1], 200)
+    cells = cells_of(codes, np.ones(400, dtype=int), np.where(np.arange(400) % 7 < 3, 9.0, np.nan))
+    reading = readings_of(Scale(column="x", low=0, high=10, kind="nps", label="x"))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert two_models(cells, 1, reading.values).value == pytest.approx(100.0)
+        level = Conclusion(
+            kind="level", first="", second="", sums=weigh(cells).raked[0, 1], rate=0.4, against=100.0, suggested=np.nan
+        )
+        row = sensitivity(reading, [level]).iloc[0]
+    assert (row["difference"], row["odds"]) == (pytest.approx(0.0), pytest.approx(1.0))
+
+
+def test_where_everybody_answered_before_categories_of_today_stay():
+    later, bucket = np.repeat([0, 1], 80), np.tile(np.arange(40), 4)
+    answers = np.where(later == 0, 2.0, 1.0)
+    merged = merged_codes(np.tile(np.repeat([0, 1], 40), 2), 2, later, bucket, answers, np.full(160, 2.0), ordered=True)
+    assert merged.max() == 1
 
 
 def test_categories_with_few_answers_join_another():
@@ -203,9 +387,9 @@ def test_categories_with_few_answers_join_another():
         ({"score": "joy"}, "no question"),
     ],
 )
-def test_what_cannot_be_done_is_said(few, given, message):
+def test_what_cannot_be_done_is_said(loaded, given, message):
     with pytest.raises(DataError, match=message):
-        silence(few(**world(people=400)), **given)
+        silence(loaded, **given)
 
 
 def test_too_few_answers_are_refused(few):
@@ -238,7 +422,8 @@ def truth_of(bank, months):
 def test_in_a_bank_the_truth_is_found_or_lies_in_the_spread(few, root, preset):
     study = read_study(root / "data" / "bank" / "study.toml")
     bank = simulate.simulate(simulate.preset(preset, customers=4000, seed=4))
-    found = silence(few(study, **tables_of(bank, study)), waves=3)
+    frames = tables_of(bank, study)
+    found = silence(few(study, **(frames if preset == "cmb" else {**frames, "events": frames["events"][:0]})), waves=3)
     truth = truth_of(bank, [29, 32, 35])
     assert found.waves == "2025-06–2025-12"
     at = {name: value(found, "raked", found.waves, column=name) for name in ("value", "low", "high")}

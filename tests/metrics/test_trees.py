@@ -17,6 +17,7 @@ from rox.core.words import LANGUAGES, catalogue
 from rox.linking.load import load
 from rox.metrics.tree_quantiles import value_of
 from rox.metrics.trees import TEMPLATES, heat_map, measure_tree, metric_tree, standing
+from rox.simulate.study import write_study
 
 ABOUT = {"name": "t", "title": "T", "north_star": "star"}
 
@@ -190,6 +191,14 @@ def test_median_time_is_that_of_kaplan_meier(few, row):
 
 
 @pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """A small bank with all the tables and segments of the bundled one."""
+    folder = tmp_path_factory.mktemp("bank")
+    write_study(folder / "b", preset_name="cmb", customers=600)
+    return folder / "b" / "study.toml"
+
+
+@pytest.fixture(scope="module")
 def tables(bank):
     return load(read_study(bank))
 
@@ -200,13 +209,14 @@ def test_scores_agree_with_the_functions_for_scores(tables):
         top={"estimator": "top_two", "table": "answers", "column": "csat"},
         mean={"estimator": "mean", "table": "answers", "column": "app"},
     )
-    found = measure_tree(tables, tree)
+    found = measure_tree(tables, tree, every="year")
     for name, expected in (
-        ("star", metrics.nps(tables, by=("quarter",))),
-        ("top", metrics.csat(tables, by=("quarter",)).query("metric == 'top_two'")),
-        ("mean", metrics.mean_score(tables, "app", by=("quarter",))),
+        ("star", metrics.nps(tables, by=("year",))),
+        ("top", metrics.csat(tables, by=("year",)).query("metric == 'top_two'")),
+        ("mean", metrics.mean_score(tables, "app", by=("year",))),
     ):
         own = found.values[found.values["metric"] == name]
+        assert own["se"].notna().sum() >= 2
         for column in ("value", "se", "low", "high", "n", "n_eff"):
             np.testing.assert_allclose(own[column], expected[column], rtol=1e-9)
 
@@ -269,17 +279,45 @@ def test_small_cells_are_hidden(few, study, row):
     assert shown["status"] == "hidden"
 
 
-@pytest.mark.parametrize(("direction", "side"), [("up", "high"), ("down", "low")])
-def test_a_target_at_the_end_of_the_interval_is_reached_with_the_rest_of_the_level(few, row, direction, side):
-    scores = pd.DataFrame({"customer": [f"c{i}" for i in range(60)], "date": "2025-01-02", "nps": [3, 9, 10] * 20})
-    share = {"estimator": "mean", "table": "answers", "column": "nps", "direction": direction}
-    end = row(measured(few, tree_with(m=share), answers=scores).now, metric="m")[side]
-    found = row(measured(few, tree_with(m={**share, "target": end}), answers=scores).now, metric="m")
+@pytest.mark.parametrize(("higher", "side", "worse"), [(True, "high", 6.9), (False, "low", 1.1)])
+def test_a_target_is_read_in_the_direction_of_the_question(few, row, study, higher, side, worse):
+    """At the end of the interval it is reached with the rest of the level; what the scale says is not repeated."""
+    scores = pd.DataFrame({"customer": [f"c{i}" for i in range(60)], "date": "2025-01-02", "ces": [3, 5, 6] * 20})
+    share = {"estimator": "mean", "table": "answers", "column": "ces"}
+    tables = few(study(higher_is_better=higher), answers=scores)
+    end = row(measure_tree(tables, tree_with(m=share), every="year").now, metric="m")[side]
+    tree = tree_with(m={**share, "target": end}, bad={**share, "target": worse, "alert": worse})
+    report = measure_tree(tables, tree, every="year")
+    found = row(report.now, metric="m")
     assert found["p_target"] == pytest.approx(0.05)
     assert found["status"] in ("missed", "open")
-    worse = 2 * end if direction == "up" else end / 2
-    alert = {**share, "target": worse, "alert": worse}
-    assert row(measured(few, tree_with(m=alert), answers=scores).now, metric="m")["status"] == "alert"
+    assert row(report.now, metric="bad")["status"] == "alert"
+    assert report.tree.metrics["m"].direction == ("up" if higher else "down")
+
+
+def test_a_direction_or_limit_that_does_not_fit_the_scale_is_a_fault(few, study):
+    share = {"estimator": "mean", "table": "answers", "column": "ces"}
+    tree = tree_with(
+        a={**share, "direction": "up"}, b={**share, "target": 40}, c={**share, "target": 3, "alert": 2},
+    )  # fmt: skip
+    scores = pd.DataFrame({"customer": ["a"], "date": "2025-01-02", "ces": [3]})
+    with pytest.raises(DataError) as found:
+        measured(few, tree, study=study(higher_is_better=False), answers=scores)
+    assert len(found.value.faults) == 3
+
+
+def test_a_target_is_not_met_for_certain_because_everybody_agreed(few, row):
+    scores = pd.DataFrame({"customer": [f"c{i}" for i in range(60)], "date": "2025-01-02", "csat": 5})
+    tree = tree_with(m={"estimator": "mean", "table": "answers", "column": "csat", "target": 4.98})
+    assert row(measured(few, tree, answers=scores).now, metric="m")["status"] == "open"
+
+
+def test_uptime_by_requests_and_by_time(few, row):
+    rows = events(("a", "2025-01-02", "request_ok", 9), ("a", "2025-01-02", "request_failed", 1),
+                  ("b", "2025-01-02", "minutes_up", 1430), ("b", "2025-01-02", "minutes_down", 10))  # fmt: skip
+    found = measured(few, metric_tree("pulse"), events=rows).now
+    assert row(found, metric="uptime")["value"] == pytest.approx(0.9)
+    assert row(found, metric="uptime_of_time")["value"] == pytest.approx(1430 / 1440)
 
 
 def test_counts_stand_as_they_are(few, row):
@@ -369,7 +407,6 @@ def test_standing_counts_every_metric_once(bank_report):
 
 def test_templates_measure_what_the_bank_has(tables):
     assert set(TEMPLATES) == {"heart", "pulse", "ues", "journey"}
-    for name in ("pulse", "journey"):
-        report = measure_tree(tables, metric_tree(name), every="year")
-        assert set(report.now["metric"]) | set(report.unmeasured["metric"]) == set(report.tree.metrics)
-        assert report.tree.about.north_star in set(report.now["metric"])
+    report = measure_tree(tables, metric_tree("journey"), every="year")
+    assert set(report.now["metric"]) | set(report.unmeasured["metric"]) == set(report.tree.metrics)
+    assert report.tree.about.north_star in set(report.now["metric"])

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from rox.core.errors import DataError
+from rox.metrics.season import seasonal
 from rox.metrics.watch import watch
+from rox.numerics.recursive import common_autocorrelation, self_starting
 
 BRANCHES = [f"B{i}" for i in range(6)]
 
@@ -84,6 +86,38 @@ def test_small_cells_are_not_charted(few: Any, study: Any) -> None:
     hidden = found.series[found.series["by_unit"] == "B5"]
     assert hidden["value"].isna().all()
     assert hidden["suppressed"].all()
+
+
+def test_small_groups_are_not_found_by_subtraction(few: Any, study: Any) -> None:
+    frame, people = answers_of(np.random.default_rng(6), months=14, each=40)
+    people["segment"] = people["unit"].map({"B0": "c", "B1": "a", "B2": "a", "B3": "b", "B4": "b", "B5": "b"})
+    is_small = frame["customer"].isin(people["customer"][people["unit"] == "B0"])
+    frame = pd.concat([frame[~is_small], frame[is_small].groupby("month").head(1)])
+    found = watch(few(study(min_cell=10), answers=frame, customers=people), "csat", ["segment", "unit"]).series
+    hidden = found[found["month"] == "2023-07"].set_index(["segment", "by_unit"])["suppressed"]
+    assert set(hidden.index[hidden]) == {("c", "all"), ("c", "B0"), ("a", "all"), ("a", "B1"), ("a", "B2")}
+    assert len(hidden) == 10
+
+
+def test_undeclared_groups_are_the_whole(few: Any) -> None:
+    frame, people = answers_of(np.random.default_rng(7), months=14, each=40)
+    people = people.assign(segment="all")
+    found = watch(few(answers=frame, customers=people), "csat", ["segment", "unit"])
+    assert not found.series.duplicated(["month", "segment", "by_unit"]).any()
+    assert len(found.moved) == 1 + len(BRANCHES)
+    people.loc[people["unit"] == "B0", "segment"] = "b"
+    with pytest.raises(DataError, match="a group is called 'all'"):
+        watch(few(answers=frame, customers=people), "csat", ["segment"])
+
+
+def test_months_freed_of_their_season_carry_its_whole_covariance(few: Any) -> None:
+    frame, people = answers_of(np.random.default_rng(8), months=26, each=40)
+    tables = few(answers=frame[frame["customer"] < 20_000], customers=people)
+    season = seasonal(tables, "csat")
+    y, errors = season.adjusted["value"].to_numpy(), season.covariances[()]
+    rho = common_autocorrelation([y[:12] - y[:12].mean()], [np.diag(errors)[:12]])
+    expected, _ = self_starting(y, np.arange(y.size), errors, learn=12, rho=rho)
+    assert watch(tables, "csat", adjusted=True).charts["residual"].to_numpy() == pytest.approx(expected[12:])
 
 
 def test_quarters_have_charts_as_well(few: Any) -> None:

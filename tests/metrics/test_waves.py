@@ -37,15 +37,16 @@ def panel():
     return people, first, second
 
 
-def test_a_panel_that_moves_as_one_has_no_error(few, row):
+def test_a_panel_that_moves_as_one_has_the_error_of_its_size(few, row):
     people = [f"c{i}" for i in range(60)]
     answers = pd.concat(
         [wave(people, [9] * 30 + [7] * 30, "2025-01-20"), wave(people, [7] * 30 + [6] * 30, "2025-04-20")]
     )
     found = row(metrics.change(few(answers=answers), "nps", "2025Q1", "2025Q2"))
     assert (found["value_first"], found["value_second"], found["value"]) == pytest.approx((50, -50, -100))
-    assert found["se"] == pytest.approx(0, abs=1e-6)
-    assert found["se_unpaired"] == pytest.approx(100 * np.sqrt(2 * 0.25 / 59))
+    # Half a pseudo-customer stays, moves one step more and one step less: 1 / 61.5 of squares, 62.5 of weight.
+    assert found["se"] == pytest.approx(100 * np.sqrt(1 / 61.5 / 62.5))
+    assert found["se_unpaired"] == pytest.approx(100 * np.sqrt(2 * 0.25 / 59), rel=0.005)
     assert (found["n"], found["n_both"]) == (120, 60)
 
 

@@ -47,7 +47,13 @@ def test_events_and_counts_find_what_was_put_there(family):
     chance = np.exp(cells["logit"]) if family == "poisson" else 1 / (1 + np.exp(-cells["logit"]))
     events = rng.poisson(cells["n"] * chance) if family == "poisson" else rng.binomial(cells["n"], chance)
     found = pool_cells(
-        cells.assign(outcome=events), group="segment", predictors=["treated"], strata=["place"], family=family, rng=1
+        cells.assign(outcome=events),
+        group="segment",
+        predictors=["treated"],
+        strata=["place"],
+        family=family,
+        draws=1600,
+        rng=1,
     )
     table = found.summary().loc["treated"]
     np.testing.assert_allclose(table.loc[SEGMENTS, "mean"], EFFECTS, atol=4 * table["sd"].iloc[:3].max())

@@ -11,7 +11,7 @@ from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Estimand, Question
 from rox.core.units import Dose, Unit
-from rox.models.driver_chain import driver_chain
+from rox.models.driver_chain import driver_chain, driver_money
 
 
 def per_point(grade: Grade = Grade.B, **changes: object) -> Effect:
@@ -71,3 +71,13 @@ def test_every_fault_is_told_at_once(slopes: pd.DataFrame) -> None:
     text = str(caught.value)
     for part in ("per nps_point", "compares people", "fees: no such driver", "no driver moves", "headroom is -1"):
         assert part in text
+
+
+def test_each_driver_has_its_money_with_the_grade_of_its_chain(slopes: pd.DataFrame) -> None:
+    money = per_point(Grade.E, unit=Unit.MONEY_PER_CUSTOMER, currency="CNY")
+    found = driver_money(slopes, money, {"app": 1.0, "wait": 0.5}, headroom=3.0, rng=1)
+    assert found["driver"].tolist() == ["app", "wait"]
+    assert found["value"].to_numpy() == pytest.approx([0.2 * 0.025, 0.2 * 0.025], rel=0.03)
+    assert (found["low"] < found["value"]).all()
+    assert found[["grade", "unit", "currency", "months"]].iloc[0].tolist() == ["E", "money_per_customer", "CNY", 12]
+    assert found["p_positive"].min() > 0.99

@@ -75,8 +75,7 @@ def per_money(effect) -> tuple[float, float]:
     return float(effect.overall.mean()) / money, float(effect.overall.std()) / money
 
 
-@pytest.mark.parametrize("drift", [0.0, 1.0])
-@pytest.mark.parametrize("style", [0.0, 0.8])
+@pytest.mark.parametrize(("drift", "style"), [(0.0, 0.0), (1.0, 0.8)])
 def test_the_effect_is_found_whatever_goes_with_lasting_experience(drift, style):
     """Growth that goes with lasting experience and habits of answering change nothing."""
     true = np.expm1(0.08 * (1 - (1 - PACE) ** 12))

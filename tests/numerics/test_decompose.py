@@ -40,6 +40,20 @@ class TestOaxaca:
         ):
             assert found.twofold(reference) == pytest.approx(values[name]["value"], rel=1e-7)
 
+    def test_pooled_references_are_those_of_the_published_case(self, case: Any) -> None:
+        """Cotton's mean of the two by size, and one regression of both without (Neumark) and with the group (Jann)."""
+        frame, values = case
+        columns, is_first = frame[list(self.COLUMNS)], frame["fem"] == 0
+        found = oaxaca(frame["lwage"], columns, is_first)
+        pooled = np.column_stack([np.ones(len(frame)), columns])
+        with_group = np.column_stack([pooled, is_first])
+        for name, reference in (
+            ("two.w0.5412", found.second + is_first.mean() * (found.first - found.second)),
+            ("two.w-1", np.linalg.lstsq(pooled, frame["lwage"], rcond=None)[0]),
+            ("two.w-2", np.linalg.lstsq(with_group, frame["lwage"], rcond=None)[0][:-1]),
+        ):
+            assert found.twofold(reference) == pytest.approx(values[name]["value"], rel=1e-7)
+
     def test_parts_are_those_of_statsmodels(self) -> None:
         rng = np.random.default_rng(1)
         x = rng.normal(size=(400, 2))

@@ -160,6 +160,17 @@ class TestMix:
         two = kitagawa(n1 / n1.sum(), y1 / n1, n0 / n0.sum(), y0 / n0)
         assert (found.mix[0], found.rate) == pytest.approx((two.mix.sum(), two.rate.sum()))
 
+    def test_a_factor_of_one_level_changes_nothing_also_where_cells_enter_or_leave(self):
+        n1, y1, n0, y0 = (np.array(each, dtype=float) for each in ([50, 50, 0], [0, 50, 0], [70, 0, 30], [0, 0, 15]))
+        alone = shapley_mix(n1, y1, n0, y0)
+        known = kitagawa(n1 / 100, [0, 1, np.nan], n0 / 100, [0, np.nan, 0.5])
+        assert (alone.mix[0], alone.rate) == pytest.approx((known.mix.sum(), known.rate.sum()))
+        assert alone.rate == pytest.approx(0)
+        for axis in (0, 1):
+            wider = shapley_mix(*(np.expand_dims(each, axis) for each in (n1, y1, n0, y0)))
+            assert wider.rate == pytest.approx(alone.rate)
+            assert wider.mix[1 - axis] == pytest.approx(alone.mix[0])
+
     def test_several_factors_add_up_also_where_cells_are_empty(self):
         rng = np.random.default_rng(4)
         n1, n0 = rng.integers(0, 30, (4, 3, 2)), rng.integers(0, 30, (4, 3, 2))

@@ -85,6 +85,27 @@ def test_replicates_are_split_one_by_one() -> None:
         assert many.shares[place] == pytest.approx(one.shares)
 
 
+def test_a_group_is_worth_no_more_for_having_more_members() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(500, 3))
+    y = x @ [1.0, 0.8, 0.5] + rng.normal(size=500)
+    twins = x[:, :1] + 0.05 * rng.normal(size=(500, 3))
+    plain = importance.lmg(np.corrcoef(np.column_stack([x, y]), rowvar=False))
+    matrix = np.corrcoef(np.column_stack([twins, x[:, 1:], y]), rowvar=False)
+    grouped = importance.lmg(matrix, groups=[(0, 1, 2), (3,), (4,)])
+    assert grouped.shares == pytest.approx(plain.shares, abs=0.02)
+    assert grouped.shares.sum() == pytest.approx(float(grouped.r2))
+    assert importance.lmg(matrix).shares[:3].max() < plain.shares[0] / 2
+    # by hand for two groups: the mean of coming first and of coming last
+    two = importance.lmg(matrix, groups=[(0, 1, 2), (3, 4)]).shares[0]
+    alone, others = (
+        1 - 1 / np.linalg.inv(np.delete(np.delete(matrix, d, 0), d, 1))[-1, -1] for d in ([3, 4], [0, 1, 2])
+    )
+    assert two == pytest.approx((alone + float(grouped.r2) - others) / 2)
+    with pytest.raises(ValueError, match="must be in one group"):
+        importance.lmg(matrix, groups=[(0, 1), (1, 2, 3, 4)])
+
+
 def test_ranks_of_ties_share_and_sum_to_one() -> None:
     found = importance.rank_probabilities([[3, 2, 1], [3, 1, 2], [1, 1, 0]])
     assert found.sum(0) == pytest.approx([1, 1, 1])

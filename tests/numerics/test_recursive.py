@@ -78,3 +78,15 @@ def test_a_shared_autocorrelation_is_found_and_chance_is_not() -> None:
 def test_simes_finds_the_one_that_moved() -> None:
     assert simes([1e-6, *[0.5] * 19]) == pytest.approx(2e-5)
     assert simes([0.9, 0.8]) == pytest.approx(0.9)
+
+
+def test_errors_that_are_not_independent_are_carried_whole() -> None:
+    rng = np.random.default_rng(8)
+    size, v = 30, np.linspace(0.5, 2, 30)
+    y = rng.normal(0, np.sqrt(v))
+    at = np.arange(size)
+    alone, _ = self_starting(y, at, v + 1e-3 * v.mean(), learn=8, rho=0.3)
+    whole, _ = self_starting(y, at, np.diag(v), learn=8, rho=0.3)
+    assert whole[8:] == pytest.approx(alone[8:], abs=1e-12)
+    common, _ = self_starting(y, at, np.diag(v) + 25.0, learn=8)
+    assert common[8:] == pytest.approx(self_starting(y, at, np.diag(v) + 0.025, learn=8)[0][8:], abs=0.05)

@@ -50,6 +50,7 @@ def test_the_design_of_answering_shows_in_effective_answers() -> None:
 def test_bounds_and_the_point_where_it_turns() -> None:
     low, high = silence.worst_case(0.15, 20.0, -100.0, 100.0)
     assert high - low == pytest.approx(170)
+    assert silence.worst_case(1.0, 100.0 + 1e-13, -100.0, 100.0) == (100.0, 100.0)
     delta = silence.tipping_point(0.15, 20.0, 0.0)
     assert 0.15 * 20 + 0.85 * (20 + delta) == pytest.approx(0)
 
@@ -78,6 +79,7 @@ def test_tilting_undoes_answering_by_the_answer_and_says_when_it_turns() -> None
     assert silence.tilted_mean(values, counts, rate, 0.12) == pytest.approx(y.mean(), abs=0.03)
     assert silence.tipping_strength(values, counts, rate, y.mean()) == pytest.approx(0.12, abs=0.01)
     assert np.isnan(silence.tipping_strength(values, counts, rate, 20.0))
+    assert silence.tipping_strength([9.0], [40.0], rate, 9.0) == 0.0
 
 
 def test_late_answers_point_beyond_the_last() -> None:

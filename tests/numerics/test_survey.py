@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
+from rox.numerics.experiment import p_of
 from rox.numerics.hazard import open_hazard_churn
 from rox.numerics.intervals import (
     adjusted_nps_interval,
@@ -15,6 +17,7 @@ from rox.numerics.intervals import (
     nps_sample_size,
     wilson_interval,
 )
+from rox.numerics.power import nps_variance
 from rox.numerics.survey import (
     design_variance,
     effective_n,
@@ -57,6 +60,28 @@ class TestNps:
         unpooled = np.hypot(weighted_nps(A).se * np.sqrt(99 / 100), weighted_nps(B).se * np.sqrt(111 / 112))
         assert unpooled == pytest.approx(10.6057433110913)
         assert gap.se == gap.se_independent == pytest.approx(unpooled, rel=0.01)
+
+    def test_wald_intervals_and_tests_of_a_difference(self):
+        sizes = np.array([[sum(x >= 9), sum((x > 6) & (x < 9)), sum(x <= 6)] for x in (A, B)])
+        n = sizes.sum(1)
+        variance = np.array([nps_variance(p / each, d / each) for (p, _, d), each in zip(sizes, n, strict=True)])
+        assert variance[0] / 100**2 == pytest.approx(0.5739, rel=1e-10)
+        z = stats.norm.ppf(0.975)
+        assert 19 + z * np.sqrt(variance[0] / n[0]) * np.array([-1, 1]) == pytest.approx(
+            [4.15206001764435, 33.8479399823557], rel=1e-9
+        )
+        gap, se = weighted_nps(A).value - weighted_nps(B).value, np.sqrt((variance / n).sum())
+        assert gap + z * se * np.array([-1, 1]) == pytest.approx([14.284553652413, 55.8583034904441], rel=1e-9)
+        assert p_of(gap, se) == pytest.approx(0.000943569165375574, rel=1e-8)
+        limits = np.array([adjusted_nps_interval(*each, level=0.95) for each in sizes])
+        adjusted = -np.diff(limits.mean(1))[0] / np.hypot(*(np.diff(limits)[:, 0] / (2 * z)))
+        assert adjusted == pytest.approx(3.26524982946154, rel=1e-9)
+        assert p_of(adjusted, 1.0) == pytest.approx(0.00109367567467524, rel=1e-8)
+
+    def test_mean_and_top_answers(self):
+        fit = weighted_mean(A.astype(float))
+        assert (fit.value, fit.se * np.sqrt(len(A))) == pytest.approx((7.67, 2.15113312869607), rel=1e-9)
+        assert weighted_mean(A >= 9).value == pytest.approx(0.4, rel=1e-10)
 
     def test_sample_sizes(self):
         assert nps_sample_size(10) == 385

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,9 +63,10 @@ def test_an_effect_without_paths_has_none_to_draw(lasting: Effect) -> None:
 
 
 def test_the_specification_that_was_asked_stands_out(data: Linked) -> None:
-    effect = rox.falsify(rox.PanelFE(draws=400), data, tilts=(), rng=1)
+    table = pd.DataFrame({"estimate": [-2.0, 1.0, 3.0], "asked": [False, True, False]}, index=["a", "b", "c"])
+    table = table.assign(low=table["estimate"] - 1, high=table["estimate"] + 1)
+    effect = replace(rox.ScoreGap(draws=400).fit(data, rng=1), tables={"specifications": table})
     ax = figures.specification_curve(effect, axes())
-    table = effect.tables["specifications"]
     others, asked = (line for line in ax.lines if len(line.get_xdata()) and line.get_marker() == "o")
     assert len(others.get_xdata()) == len(table) - 1
     assert list(asked.get_ydata()) == [table.loc[table["asked"], "estimate"].item()]

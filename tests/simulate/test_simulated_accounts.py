@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from rox.core.portfolio import read_portfolio
+from rox.core.study import read_study
+from rox.linking.load import load
+from rox.metrics import account_scores, alerts, measure_tree, metric_tree, nps, read_rules
 from rox.simulate import Bank, BankConfig, Intervention, preset, simulate, tables, truth
 from rox.simulate.contacts import ContactPanel
 from rox.simulate.dials import Role
+from rox.simulate.study import write_study
 
 Tables = dict[str, pd.DataFrame]
 EXTRACT = pd.Timestamp("2025-12-31")
@@ -182,3 +188,51 @@ def test_a_bank_of_accounts_is_the_same_twice_and_cannot_be_changed(business: Ba
         assert getattr(panel, name).tobytes() == getattr(again, name).tobytes(), name
     with pytest.raises(ValueError, match="read-only"):
         panel.contacts.weight[0] = 0
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank of 250 accounts, as the command writes it."""
+    folder = tmp_path_factory.mktemp("accounts") / "bank"
+    write_study(folder, preset_name="b2b", customers=250)
+    return folder
+
+
+def test_scores_of_accounts_are_those_that_were_planted(written: Path) -> None:
+    """Users answer most and are happiest, so answers as they come say more than accounts do."""
+    loaded = load(read_study(written / "study.toml"))
+    found = account_scores(loaded, "nps")
+    bank = simulate(preset("b2b", customers=250))
+    panel = bank.panel
+    assert panel is not None
+    people, points = panel.contacts, 100.0 * (panel.score >= 9) - 100.0 * (panel.score <= 6)
+
+    def over_accounts(counted: np.ndarray) -> float:
+        answers = counted.sum(axis=0)
+        own = np.divide((points * counted).sum(axis=0), answers, out=np.zeros(answers.size), where=answers > 0)
+        part = people.weight * (answers > 0)
+        said, held = (np.add.reduceat(each, people.first) for each in (part * own, part))
+        return float(np.average((said / np.maximum(held, 1e-9))[held > 0], weights=bank.design_weight[held > 0]))
+
+    value, plain = found.scores.iloc[0]["value"], nps(loaded).iloc[0]["value"]
+    assert value == pytest.approx(over_accounts(panel.answered), abs=0.1)
+    everybody = over_accounts(panel.invited)
+    assert abs(value - everybody) < abs(plain - everybody) / 2
+    shares = found.coverage.set_index("metric")["value"]
+    assert 0.5 < shares["accounts_decided"] < shares["accounts_heard"] <= 1
+    rules = read_rules(written / "alerts.toml", loaded.study)
+    assert (alerts(loaded, rules).watched["watched"] > 0).all()
+    report = measure_tree(loaded, metric_tree(written / "experience.toml"), (), every="year")
+    assert set(report.values["metric"]) == set(report.tree.metrics)
+
+
+def test_what_people_write_beside_the_tables_can_be_used(written: Path, tmp_path: Path) -> None:
+    for name, folder in (("b2b", written), ("small", tmp_path / "small"), ("cmb", tmp_path / "cmb")):
+        if not folder.exists():
+            write_study(folder, preset_name=name, customers=300)
+        study, portfolio = read_study(folder / "study.toml"), read_portfolio(folder / "portfolio.toml")
+        assert set(portfolio.cases) == set(study.case_names)
+        assert portfolio.broken(portfolio.current(), 0, portfolio.budget.spread.likely) == ()
+        assert len(read_rules(folder / "alerts.toml", study)) == 4
+        assert metric_tree(folder / "experience.toml").north_star
+        assert (folder / "rivals.toml").exists() == (name == "cmb")
