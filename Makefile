@@ -3,6 +3,7 @@
 # make engines  set up with the drivers of Spark and PostgreSQL, run the tests that need them
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
 # make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about a quarter of an hour
+# make measures     try intervals and alarms on samples whose truth is known; writes docs/measures.md, about five minutes
 # make calibration  fit what each grade of evidence is worth in banks of drawn difficulty; writes rox/core/bias_layers.toml
 # make PYTHON=/path/to/python3.11 …      choose an interpreter
 
@@ -22,7 +23,7 @@ FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: report test fast engines lint types lab validation calibration clean
+.PHONY: report test fast engines lint types lab validation measures calibration clean
 
 report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
@@ -49,6 +50,9 @@ lab: $(VENV)/.done
 validation: $(VENV)/.done
 	$(BIN)/rox validate --presets easy cmb hard cmb/dip cmb/trend --replications 4 --customers 10000 --seed 1 \
 	--jobs 2 --out out/validation --document docs/validation.md
+
+measures: $(VENV)/.done
+	$(BIN)/rox validate --measures --seed 1 --jobs 2 --out out/measures --document docs/measures.md
 
 calibration: $(VENV)/.done
 	$(BIN)/rox validate --estimators gap panel lead_lag joint_path rollout_slope churn uplift \

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from rox.core.study import read_study
+from rox.linking.load import load
+from rox.linking.tables import Tables
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 # Processes side by side: with a thread per core in each, they wait for one another's cores in matrix algebra.
@@ -49,6 +53,12 @@ def parity() -> Callable[[str], tuple[Path, dict[str, dict[str, Any]]]]:
 def bank(root: Path) -> Path:
     """The bundled bank's study file."""
     return root / "data" / "bank" / "study.toml"
+
+
+@pytest.fixture(scope="session")
+def bank_tables(bank: Path) -> Tables:
+    """The bundled bank, loaded once for all tests of a process; tables never change."""
+    return load(read_study(bank))
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Do it, and return what ``--json`` prints."""
     from rox.core.study import read_study
     from rox.linking.load import load
-    from rox.metrics.alert_rules import read_rules
+    from rox.metrics.alert_rules import LOW, read_rules
     from rox.metrics.alerts import alerts, write_alerts
 
     study = read_study(options.study)
@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for each in watched:
             print(
                 f"{each['rule']}: {each['window']}, {each['watched']} groups watched, {each['skipped']} too small, "
-                f"{each['alerts']} out of bounds, {each['expected_false']:.1f} to expect by chance"
+                f"{each['alerts']} out of bounds"
+                + ("" if rules[each["rule"]].metric == LOW else f", {each['expected_false']:.1f} to expect by chance")
             )
         print(f"{len(written)} new of {len(found.table)} alerts on {found.on.isoformat()}; {options.out}")
     new = written.drop(columns="contacted").to_dict("records")

@@ -42,24 +42,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from rox.core.files import write_text
     from rox.core.study import read_study
     from rox.core.words import languages_of
-    from rox.linking.link import link
     from rox.linking.load import load
     from rox.reporting.chain_page import chain_page, chain_text
-    from rox.review.chain import chain, outline_of
-    from rox.review.chain_effects import read_effects
+    from rox.review.chain_saved import saved_chain
 
     if options.out is not None and options.out.suffix.lower() != ".html":
         raise DataError(f"{options.out} cannot be written.", ["name a file that ends in .html"])
     study = read_study(options.study)
     usual = Path("out") / study.about.name / "effects"
     folder = options.effects or (usual if usual.is_dir() else None)
-    effects = {} if folder is None else read_effects(folder)
-    tables = load(study)
-    outline = outline_of(tables, effects, options.chain)
-    outcomes = sorted({each.estimand.outcome for each in effects.values()} & set(study.outcomes))
-    linked = {link(tables, score=outline.about.score, outcome=name).fingerprint for name in outcomes}
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"There is no folder of effects at {folder}.", ["run `rox run STUDY` first, or give --effects"])
     seed = study.about.seed if options.seed is None else options.seed
-    found = chain(tables, outline, effects, fingerprints=frozenset(linked), rng=seed)
+    found = saved_chain(load(study), folder, path=options.chain, rng=seed)
     languages = languages_of(options.language or study.about.language)
     files = []
     for number, language in enumerate(languages if options.out is not None else ()):

@@ -49,5 +49,5 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         level=options.level,
     )
     if not options.json:
-        print(sample_text(found, options.language or study.language))
+        print(sample_text(found, options.language or study.language, change=options.change or options.paired))
     return {"sample": found.astype(object).where(found.notna(), None).to_dict("records")}

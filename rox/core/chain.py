@@ -11,8 +11,8 @@ from rox.core.declared import Wording
 
 Basis = Literal["association", "effect", "gap", "arithmetic", "untested"]
 """Goes with it before it happens; an estimate of what a change does; a comparison of people; bookkeeping; nothing."""
-Agreement = Literal["agree", "apart", "open", "alone"]
-"""The range of product over direct effect holds one; does not; the direct effect may be zero; nothing to compare."""
+Agreement = Literal["agree", "apart", "open", "time", "alone"]
+"""The range of product over direct effect holds one; does not; either may be zero; other months; nothing to compare."""
 NAN = float("nan")
 
 
@@ -67,6 +67,7 @@ class Reading:
         size: Customers or answers behind it; 0 where not told.
         beside: Names of what was held equal.
         treatment: What was moved, as the effect says it.
+        key: File of the effect, without its ending; several effects may have one name.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Reading:
     size: int = 0
     beside: tuple[str, ...] = ()
     treatment: str = ""
+    key: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -137,6 +139,8 @@ class Product:
         compared: The product in the unit of the direct effect: mean and 90% interval.
         ratio: Product over direct effect: middle and 90% interval; None where it cannot be told.
         agreement: Whether the two agree.
+        is_kept: Whether it was computed as a whole, for the customers who are kept, and nothing was multiplied.
+        through_lag: First and last month of the last arrow's effect, where they are not those of the direct one.
     """
 
     path: tuple[str, ...]
@@ -154,6 +158,8 @@ class Product:
     compared: tuple[float, float, float] | None = None
     ratio: tuple[float, float, float] | None = None
     agreement: Agreement = "alone"
+    is_kept: bool = False
+    through_lag: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

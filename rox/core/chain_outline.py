@@ -48,7 +48,7 @@ class DeclaredBox(Declared):
         leaving: Customers who leave by their own choice.
         stage: Where it stands; it follows from what it is.
         label: Its name for readers; that of the study by default.
-        move: By how much it moves in the product of a path; 1 by default.
+        move: By how much it moves in the product of a path; 1 by default. An initiative is done or not: it has none.
         is_money: Whether it is money itself, such as fees; no product is made for it.
     """
 
@@ -248,6 +248,9 @@ def _is_whole(place: str, box: DeclaredBox, study: Study, faults: list[str]) -> 
         faults.append(f"{place}.outcome: no {box.outcome!r} in the study; it has {', '.join(study.outcomes)}")
         return False
     kind = box.kind(study)
+    if kind == "initiative" and box.move != 1:
+        faults.append(f"{place}.move: an initiative is done or not, and its effects are of all of it; remove the move")
+        return False
     if box.stage is not None and box.stage not in STANDS[kind]:
         faults.append(f"{place}.stage: a {kind} stands in {' or '.join(STANDS[kind])}, not in {box.stage}")
         return False

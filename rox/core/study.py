@@ -202,7 +202,7 @@ class Scale(Declared):
     """A question of the survey and its scale.
 
     ``replaces`` names the score on the scale the question had before; ``pillar`` the part of the experience that a
-    driver belongs to.
+    driver belongs to; ``is_money`` says that it is money itself, such as fees.
     """
 
     column: str
@@ -213,6 +213,7 @@ class Scale(Declared):
     higher_is_better: bool = True
     replaces: Name | None = None
     pillar: Words | None = None
+    is_money: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Scale:
@@ -443,6 +444,7 @@ def _cross_faults(study: Study) -> list[str]:
                 faults.append(f"{group}.{each}: the name is taken by {seen[each]}.{each}")
             seen.setdefault(each, group)
     faults += [f"scores.{each}.pillar: only drivers have pillars" for each, of in study.scores.items() if of.pillar]
+    faults += [f"scores.{each}.is_money: only a driver is money" for each, of in study.scores.items() if of.is_money]
     for each, scale in study.scores.items():
         before = study.scores.get(scale.replaces) if scale.replaces not in (None, each) else None
         if scale.replaces is not None and before is None:

@@ -9,6 +9,7 @@ from typing import get_args
 import ibis
 import ibis.expr.types as ir
 
+from rox.core.attrition import FEWEST, usual_money
 from rox.core.errors import DataError
 from rox.core.linked import Linked
 from rox.core.study import Study
@@ -18,8 +19,6 @@ from rox.linking.linkage import Linkage, require_ledger
 
 KNOWN_ENOUGH = 0.95
 """Share of months whose opening must be known before months since opening can be the clock."""
-TRAILING, FEWEST = 12, 6
-"""Months whose median is a customer's usual money, and how many of them must be on record."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,15 +134,7 @@ def drained(attrition: Attrition) -> ir.Table:
     Returns:
         ``whose`` and ``since``: the first of the months.
     """
-    stock = attrition.stock
-    past = stock.select(owner="customer", earlier="month", held="amount")
-    met = stock.inner_join(
-        past.mutate(begins=past.earlier + 1, ends=past.earlier + TRAILING),
-        [stock.customer == past.owner, stock.month >= past.earlier + 1, stock.month <= past.earlier + TRAILING],
-    )
-    usual = met.group_by("customer", "month").aggregate(
-        usual=met.held.median().cast("float64"), seen=met.held.count(), amount=met.amount.max()
-    )
+    usual = usual_money(attrition.stock)
     enough = (usual.seen >= FEWEST) & (usual.usual > real(0))
     low = usual.filter(enough, ratio(usual.amount, usual.usual) < real(attrition.share))
     place = ibis.row_number().over(ibis.window(group_by="customer", order_by="month"))

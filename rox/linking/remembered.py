@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 LARGEST = 4 * 2**20
-"""Bytes of an answer above which it is asked again instead: rows of customers are not kept."""
+"""Bytes of an answer above which it is asked again instead, such as the rows of a table."""
 TOGETHER = 64 * 2**20
 """Bytes that the kept answers may have together; those not asked for the longest are dropped."""
 
@@ -35,9 +35,11 @@ class Remembered:
         return found.copy()
 
     def keep(self, expression: ir.Table, found: pd.DataFrame) -> None:
-        """Keep an answer, unless it is large, or its tables may change or chance decides it."""
+        """Keep an answer, unless it is large or nested, or its tables may change or chance decides it."""
         operation = expression.op()
         if _bytes(found) > LARGEST or operation.find((ops.SQLQueryResult, ops.InMemoryTable, ops.Impure)):
+            return
+        if any(kind.is_nested() for kind in expression.schema().values()):
             return
         self.frames[operation] = found.copy()
         while sum(_bytes(each) for each in self.frames.values()) > TOGETHER:
@@ -45,4 +47,4 @@ class Remembered:
 
 
 def _bytes(frame: pd.DataFrame) -> int:
-    return int(frame.memory_usage(index=True, deep=False).sum())
+    return int(frame.memory_usage(index=True, deep=True).sum())

@@ -18,6 +18,7 @@ from rox.metrics.rivals import standing as rival_standing
 from rox.metrics.sample_size import answers_needed, sample_sizes
 from rox.metrics.season import Seasonal, seasonal
 from rox.metrics.silence import Silence, silence
+from rox.metrics.silent import SilentAttrition, attrition
 from rox.metrics.trees import TEMPLATES, heat_map, measure_tree, metric_tree, standing
 from rox.metrics.watch import Watch, watch
 from rox.metrics.waves import change
@@ -33,10 +34,12 @@ __all__ = [
     "Rule",
     "Seasonal",
     "Silence",
+    "SilentAttrition",
     "Watch",
     "account_scores",
     "alerts",
     "answers_needed",
+    "attrition",
     "bridged",
     "ces",
     "change",

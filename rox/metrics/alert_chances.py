@@ -9,7 +9,7 @@ from scipy import special, stats
 from rox.core.study import Scale
 from rox.core.units import Unit
 from rox.metrics.agreement import floored, support_of
-from rox.metrics.estimates import nps_counts, with_nps, with_t, with_wilson
+from rox.metrics.estimates import known_rows, nps_counts, with_nps, with_t, with_wilson
 from rox.numerics.arrays import Floats
 from rox.numerics.intervals import nps_probability_below
 
@@ -53,7 +53,7 @@ def _of_t(made: pd.DataFrame, threshold: float, sign: float) -> Floats:
 
 def _of_share(estimate: pd.DataFrame, threshold: float, below: bool) -> Floats:
     """Return the larger p of the score test and of the exact test with the effective number."""
-    n = estimate["n_eff"].to_numpy(dtype=float)
+    n = known_rows(estimate)
     share = np.clip(estimate["value"].to_numpy(dtype=float), 0.0, 1.0)
     truth = min(max(threshold, 0.0), 1.0)
     if below:

@@ -23,7 +23,7 @@ import pandas as pd
 from scipy import stats
 
 from rox.core.errors import DataError
-from rox.core.files import write_text
+from rox.core.files import held_alone, write_text
 from rox.core.units import Unit
 from rox.core.words import LANGUAGES, Language, say
 from rox.metrics.agreement import floored, support_of
@@ -31,6 +31,7 @@ from rox.metrics.alert_chances import against
 from rox.metrics.alert_rules import LOW, Rule, is_low
 from rox.metrics.answers import measures, require_direction, scored
 from rox.metrics.cells import moments
+from rox.metrics.display import small_cells
 from rox.metrics.estimates import ratio
 from rox.metrics.responses import answered_invitations
 from rox.metrics.source import MONTHS_OF, Rows, Tables, rows_of, scale_of, time_label
@@ -92,14 +93,15 @@ def alerts(tables: Tables, rules: Mapping[str, Rule], *, on: dt.date | None = No
     for name, rule in rules.items():
         window = _last_window(rule.window, day)
         values = _values(tables, rule, window, day)
-        judged, skipped = _judged(values, rule, window, tables.study.about.min_cell)
+        judged, skipped = _judged(values, rule, window, tables.study.about.min_cell, _stands_beside(rule, rules))
         fired = judged[judged["fires"]]
         expected = _expected(judged, rule)
         watched.append(
             {"rule": name, "window": time_label(window, rule.window), "watched": len(judged), "skipped": skipped,
              "alerts": len(fired), "expected_false": expected}
         )  # fmt: skip
-        found += [_row(name, rule, each, day, len(judged), expected) for _, each in fired.iterrows()]
+        lows = _lows(tables, rule)
+        found += [_row(name, rule, each, day, len(judged), expected, lows) for _, each in fired.iterrows()]
     return Alerts(on=day, table=pd.DataFrame(found, columns=list(COLUMNS)), watched=pd.DataFrame(watched))
 
 
@@ -118,9 +120,13 @@ def write_alerts(found: Alerts, rules: Mapping[str, Rule], path: str | Path) -> 
         The rows written.
 
     Raises:
-        DataError: The file is not one of alerts.
+        DataError: The file is not one of alerts, or another run is writing it.
     """
-    path = Path(path)
+    with held_alone(path):
+        return _appended(found, rules, Path(path))
+
+
+def _appended(found: Alerts, rules: Mapping[str, Rule], path: Path) -> pd.DataFrame:
     before = read_alerts(path) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
     known = set(before["alert"])
     fresh = []
@@ -225,10 +231,22 @@ def _counts(tables: Tables, rows: Rows, base: pd.DataFrame, low: Any, level: flo
     )  # fmt: skip
 
 
-def _judged(values: pd.DataFrame, rule: Rule, window: int, min_cell: int) -> tuple[pd.DataFrame, int]:
-    """Say which groups fire in a window, how likely each would without cause; and how many are too small to be told."""
+def _stands_beside(rule: Rule, rules: Mapping[str, Rule]) -> bool:
+    """Whether another rule tells the total of what this one tells by group."""
+    return any(
+        (each.metric, each.score) == (rule.metric, rule.score) and set(each.group) < set(rule.group)
+        for each in rules.values()
+    )
+
+
+def _judged(values: pd.DataFrame, rule: Rule, window: int, min_cell: int, beside: bool) -> tuple[pd.DataFrame, int]:
+    """Say which groups fire in a window, how likely each would without cause; and how many are too small to be told.
+
+    Where the total stands ``beside``, a further group is left out with a small one, which would follow from the others.
+    """
     now = _changes(values, rule, window) if rule.is_change else values[values["window"] == window]
-    small = (now["n"] < rule.least) | (now["customers"] < min_cell) | now["se"].isna()
+    hidden = small_cells(now, rule.group, min_cell) if beside else now["customers"] < min_cell
+    small = (now["n"] < rule.least) | hidden | now["se"].isna()
     kept = now[~small].copy()
     if rule.metric == LOW:
         false = stats.poisson.sf(np.full(len(kept), np.floor(rule.threshold)), max(rule.threshold, 0.0))
@@ -274,7 +292,18 @@ def _changes(values: pd.DataFrame, rule: Rule, window: int) -> pd.DataFrame:
     return both[both["window"] == window].assign(process=process)
 
 
-def _row(name: str, rule: Rule, each: pd.Series, day: dt.date, watched: int, expected: float) -> dict[str, Any]:
+def _lows(tables: Tables, rule: Rule) -> str:
+    """Name the answers that count as low, such as 0–6; empty for other metrics."""
+    if rule.metric != LOW or rule.score is None:
+        return ""
+    scale = scale_of(tables.study, rule.score)
+    low = [each for each in range(scale.low, scale.high + 1) if is_low(scale, each)]
+    return "\N{EN DASH}".join(str(each) for each in sorted({low[0], low[-1]}))
+
+
+def _row(
+    name: str, rule: Rule, each: pd.Series, day: dt.date, watched: int, expected: float, lows: str
+) -> dict[str, Any]:
     """Write one alert, its reason in both languages."""
     group = " ".join("; ".join(f"{column}={each[column]}" for column in rule.group).split())
     window = time_label(int(each["window"]), rule.window)
@@ -287,7 +316,25 @@ def _row(name: str, rule: Rule, each: pd.Series, day: dt.date, watched: int, exp
         "q": float(each["q"]), "owner": rule.owner, "due": due, "contacted": None, "watched": watched,
         "expected_false": expected,
     }  # fmt: skip
-    return row | {f"reason_{language}": _reason(rule, row, str(each["_unit"]), language) for language in LANGUAGES}
+    unit, people = str(each["_unit"]), int(each["customers"])
+    if rule.metric == LOW:
+        return row | {f"reason_{language}": _to_call(rule, row, lows, people, language) for language in LANGUAGES}
+    return row | {f"reason_{language}": _reason(rule, row, unit, language) for language in LANGUAGES}
+
+
+def _to_call(rule: Rule, row: Mapping[str, Any], lows: str, people: int, language: Language) -> str:
+    """Say who is to be called, and by when: known customers, so no interval and no chance."""
+    return say(
+        "alerts.to_call",
+        language,
+        label=rule.label[language],
+        group=row["group"] or say("alerts.everybody", language),
+        window=row["window"],
+        people=people,
+        lows=lows,
+        threshold=f"{row['threshold']:g}",
+        due=row["due"].isoformat(),
+    )
 
 
 def _reason(rule: Rule, row: Mapping[str, Any], unit: str, language: Language) -> str:

@@ -28,7 +28,8 @@ class Part:
     """Measures over the same rows.
 
     Attributes:
-        values: Whole-number expressions v on the rows, by name.
+        values: Whole-number expressions v on the rows, by name; without a weight of the rows small ones, such as
+            answers, whose sums by customer a double holds exactly.
         where: Boolean expression that tells which rows count; all without it. Elsewhere v may be missing.
         weight: Whole-number expression w, which may differ between rows of a customer; without it the design weight.
     """

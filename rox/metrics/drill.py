@@ -40,6 +40,7 @@ NEARLY = 0.8
 """Share of the largest contribution from which the surest one is taken: a wider slice holds little more."""
 DEEPEST = 3
 """Dimensions of a slice."""
+Verdicts = Literal["found", "diffuse", "still", "open"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +61,8 @@ class Drill:
         change: The change within cells, in the reporting half, with ``change_se``.
         explained: Share of it that the slices explain together; NaN where it cannot be told from zero.
         verdict: ``found`` if at most three slices explain two thirds, or moved though the whole did not; ``diffuse``
-            if not; ``still`` if nothing changed.
+            if none counts and each surely explains less than two thirds; ``still`` if nothing changed; ``open`` if the
+            answers cannot tell where the change came from.
         checks: What a reader must know.
     """
 
@@ -74,7 +76,7 @@ class Drill:
     change: float
     change_se: float
     explained: float
-    verdict: Literal["found", "diffuse", "still"]
+    verdict: Verdicts
     checks: tuple[Check, ...]
 
 
@@ -158,7 +160,8 @@ def drill(
     sure = any(
         _is_certain(float(one), float(v), told.df, level) for one, v in zip(told.value, told.variance, strict=True)
     )
-    explained = float(told.value.sum() / change) if certain and change else float("nan")
+    told_certain = certain and abs(change) > 2 * change_se
+    explained = float(told.value.sum() / change) if told_certain else float("nan")
     return Drill(
         score=score,
         metric=what.metric,
@@ -170,7 +173,7 @@ def drill(
         change=change,
         change_se=change_se,
         explained=explained,
-        verdict=_verdict(sure, certain, explained),
+        verdict=_verdict(sure, certain, explained, _is_spread(examined, everything.total) and not picked),
         checks=(
             Check(
                 code="ROX-X03",
@@ -358,10 +361,18 @@ def _is_certain(value: float, variance: float, df: int, level: float) -> bool:
     return bool(abs(value) > stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
 
 
-def _verdict(sure: bool, certain: bool, explained: float) -> Literal["found", "diffuse", "still"]:
+def _is_spread(examined: pd.DataFrame, change: float) -> bool:
+    """Whether every slice surely contributes less than what counts as explaining the change."""
+    most = examined["contribution"] * np.sign(change) + stats.norm.ppf(0.95) * examined["se"]
+    return bool((most < ENOUGH * abs(change)).all())
+
+
+def _verdict(sure: bool, certain: bool, explained: float, spread: bool) -> Verdicts:
     if not certain:
         return "found" if sure else "still"
-    return "found" if explained >= ENOUGH else "diffuse"
+    if explained >= ENOUGH:
+        return "found"
+    return "diffuse" if spread else "open"
 
 
 def _shown(

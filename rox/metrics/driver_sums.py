@@ -5,7 +5,7 @@ Weights are summed in thousandths, and ratings are whole numbers; so every sum i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
 from typing import Any
@@ -14,7 +14,6 @@ import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from rox.core.buckets import bucket_of
 from rox.core.errors import DataError
@@ -23,13 +22,12 @@ from rox.metrics.source import WEIGHT_UNITS, Tables, rank_of, required, scale_of
 
 Floats = NDArray[np.float64]
 BUCKETS = 64
-FINE = 1_000_000
-"""Whole numbers per unit of a normal score."""
 MOST = 100
 """Events and topics in the months before an answer count up to this."""
 CHANCE, OUTCOME = "chance", "outcome"
 """A column of random numbers, which no driver may fall short of; and the score."""
 LEVELS = 11
+OWN = ("bucket", CHANCE, "stratum", "weight")
 ANY = "*"
 """Stands for any topic, or any kind, of feedback."""
 
@@ -40,14 +38,26 @@ class Given:
 
     Attributes:
         table: ``value`` (the score), one column per driver (whole numbers, missing where not given), ``chance``,
-            ``bucket``, ``weight``, ``customer`` as a whole number.
+            ``bucket``, ``weight``, ``stratum``, ``customer`` as a whole number.
         ratings: Names of the drivers that are ratings.
         counts: Names of the drivers that count events or topics of the months before.
+        columns: Columns of the drivers whose names are taken already; the others bear the driver's name.
+        recorded: What each of ``counts`` counts.
+        answers: How many answers there are, with those left out.
+        left_out: How many answers are left out, because what came before them is not recorded in full.
     """
 
     table: Any
     ratings: tuple[str, ...]
     counts: tuple[str, ...]
+    columns: Mapping[str, str]
+    recorded: Mapping[str, Recorded]
+    answers: int
+    left_out: int
+
+    def column(self, driver: str) -> Any:
+        """Return the column of a driver."""
+        return self.table[self.columns.get(driver, driver)]
 
     @property
     def drivers(self) -> tuple[str, ...]:
@@ -60,12 +70,15 @@ def given(
     score: str,
     *,
     ratings: Sequence[str],
-    events: Sequence[str],
-    topics: Sequence[str],
+    events: Sequence[str | Recorded],
+    topics: Sequence[str | Recorded],
     months: int,
     weighted: bool,
 ) -> Given:
     """Put beside each answer its ratings, and the events and topics of the months before its own.
+
+    Answers are left out if the months before them begin before the table of events or feedback does, or before the
+    customer's opening, or end after the table does: what is not recorded is not nothing.
 
     Raises:
         DataError: No such question, rating, event or topic.
@@ -86,39 +99,106 @@ def given(
         inside = (given_ >= scale.low) & (given_ <= scale.high) & (given_ == given_.floor())
         turned = given_ if scale.higher_is_better else float(scale.low + scale.high) - given_
         table = table.mutate(**{name: inside.fill_null(False).ifelse(turned.floor().cast("int64"), ibis.null("int64"))})
-    recent = recorded_rows(events, topics)
+    recent = recorded_rows(tables, events, topics)
+    columns = free_names([*table.columns, *OWN], recent)
+    before = table
     for source in dict.fromkeys(each.source for each in recent.values()):
-        table = counted(tables, table, {name: each for name, each in recent.items() if each.source == source}, months)
+        wanted = {columns.get(name, name): each for name, each in recent.items() if each.source == source}
+        table = counted(tables, table, wanted, months)
+    answers, left = (how_many(tables, each) for each in (before, table)) if recent else (0, 0)
     table = table.mutate(customer=rank_of(table.customer))
     coin = bucket_of(table.customer * 4099 + table.month.cast("int64"), LEVELS)
-    keep = ["value", *ratings, *recent, "weight"]
+    keep = ["value", *ratings, *(columns.get(name, name) for name in recent), "weight", "stratum"]
     table = table.select(
         *keep, customer=table.customer, bucket=bucket_of(table.customer, BUCKETS), chance=coin.cast("int64")
     )
-    return Given(table=table, ratings=tuple(ratings), counts=tuple(recent))
+    return Given(
+        table=table,
+        ratings=tuple(ratings),
+        counts=tuple(recent),
+        columns=columns,
+        recorded=recent,
+        answers=answers,
+        left_out=answers - left,
+    )
+
+
+def free_names(taken: Sequence[str], drivers: Iterable[str]) -> dict[str, str]:
+    """Name columns for the drivers whose own names are taken: engines take ``Login`` and ``login`` for one."""
+    seen, found = {name.lower() for name in taken}, {}
+    for place, name in enumerate(drivers):
+        if name.lower() in seen:
+            found[name] = f"d_{place}"
+        seen.add(name.lower())
+    return found
+
+
+def how_many(tables: Tables, table: Any) -> int:
+    """Count the rows of an engine table."""
+    return int(tables.fetch(table.aggregate(rows=table.count())).iloc[0]["rows"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """Rows of a table that are counted before an answer: those with these values in these columns."""
+    """Rows of a table that are counted before an answer: those with these values in these columns.
 
+    Attributes:
+        name: Of the driver: ``events_KIND``, ``topic_TOPIC``, ``topic_KIND/TOPIC``.
+        source: The table.
+        values: By column.
+    """
+
+    name: str
     source: str
     values: Mapping[str, str]
 
 
-def recorded_rows(events: Sequence[str], topics: Sequence[str]) -> dict[str, Recorded]:
-    """Name what is counted: ``events_KIND``, ``topic_TOPIC``, ``topic_KIND/TOPIC``."""
-    found = {f"events_{name}": Recorded(source="events", values={"kind": name}) for name in events}
-    for name in topics:
-        kind, slash, topic = name.rpartition("/")
-        values = {"kind": kind, "topic": topic} if slash else {"topic": topic}
-        kept = {column: value for column, value in values.items() if value != ANY}
-        found[f"topic_{name}"] = Recorded(source="feedback", values=kept)
-    return found
+def recorded_rows(
+    tables: Tables, events: Sequence[str | Recorded], topics: Sequence[str | Recorded]
+) -> dict[str, Recorded]:
+    """Say what is counted; a topic with ``/`` is first read as it stands, then as ``KIND/TOPIC`` at each of them."""
+    found = [
+        each if isinstance(each, Recorded) else Recorded(name=f"events_{each}", source="events", values={"kind": each})
+        for each in events
+    ]
+    found += [each if isinstance(each, Recorded) else _topic(tables, each) for each in topics]
+    return {each.name: each for each in found}
+
+
+def _topic(tables: Tables, text: str) -> Recorded:
+    """Return the first reading of a topic that the feedback has rows of; the last one if none."""
+    parts = text.split("/")
+    pairs = [("/".join(parts[:i]), "/".join(parts[i:])) for i in range(1, len(parts))]
+    readings = [{"topic": text}, *({"kind": kind, "topic": topic} for kind, topic in pairs)]
+    readings = [{column: value for column, value in each.items() if value != ANY} for each in readings]
+    chosen = readings[-1]
+    if len(readings) > 1:
+        rows = required(tables, "feedback")
+        known = [each for each in readings if set(each) <= set(rows.columns)]
+        there = {f"t_{i}": _is(rows, each).ifelse(1, 0).sum() for i, each in enumerate(known)}
+        counts: Any = tables.fetch(rows.aggregate(**there)).iloc[0] if known else {}
+        chosen = next((each for i, each in enumerate(known) if counts[f"t_{i}"] > 0), chosen)
+    return Recorded(name=f"topic_{text}", source="feedback", values=chosen)
+
+
+def require_once(names: Sequence[str], months: int) -> None:
+    """Refuse names given twice, and months that are none.
+
+    Raises:
+        DataError: So they are.
+    """
+    faults = [f"{name!r} is given twice; once is enough" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if months < 1:
+        faults.append(f"months is {months}; needed: at least 1")
+    if faults:
+        raise DataError("The drivers cannot be compared.", faults)
 
 
 def counted(tables: Tables, table: Any, wanted: Mapping[str, Recorded], months: int) -> Any:
     """Add how many rows of a table the customer had in the months before the answer's own, one column per name.
+
+    Answers whose months before are not all between the first and the last month of the table, or begin before the
+    customer's opening, are left out.
 
     Raises:
         DataError: No such column, or no row has such values.
@@ -130,10 +210,12 @@ def counted(tables: Tables, table: Any, wanted: Mapping[str, Recorded], months: 
             f"The table {source!r} has no column {missing[0]!r}.", [f"name it in [tables.{source}.columns]"]
         )
     is_it = [_is(rows, each.values) for each in wanted.values()]
-    there = tables.fetch(rows.aggregate(**{f"t_{i}": each.ifelse(1, 0).sum() for i, each in enumerate(is_it)})).iloc[0]
+    asked_for: dict[str, Any] = {f"t_{i}": each.ifelse(1, 0).sum() for i, each in enumerate(is_it)}
+    there = tables.fetch(rows.aggregate(**asked_for, first=rows.month.min(), last=rows.month.max())).iloc[0]
     if absent := [each for i, each in enumerate(wanted.values()) if not there[f"t_{i}"] > 0]:
         told = [" and ".join(f"{column} {value!r}" for column, value in each.values.items()) for each in absent]
         raise DataError(f"No row of {source!r} has {'; nor '.join(told)}.", ["write it as the table does"])
+    table = _covered(tables, table, (int(there["first"]), int(there["last"])), months)
     times = rows["count"].cast("int64") if "count" in rows.columns else ibis.literal(1, "int64")
     monthly = rows.group_by(who=rows.customer, happened=rows.month.cast("int64")).aggregate(
         **{f"t_{i}": each.ifelse(times, 0).sum() for i, each in enumerate(is_it)}
@@ -150,6 +232,22 @@ def counted(tables: Tables, table: Any, wanted: Mapping[str, Recorded], months: 
     joined = table.left_join(found, (table.customer == found.owner) & (table.month == found.at))
     columns = {name: joined[f"t_{i}"] for i, name in enumerate(wanted)}
     return joined.mutate(**columns).drop("owner", "at", *(f"t_{i}" for i in range(len(is_it))))
+
+
+def _covered(tables: Tables, table: Any, known: tuple[int, int], months: int) -> Any:
+    """Keep the answers before which all months are recorded, and the customer was there."""
+    own = table.month.cast("int64")
+    table = table.filter(own - months >= known[0], own - 1 <= known[1])
+    customers = required(tables, "customers")
+    if "opened" not in customers.columns:
+        return table
+    day = customers.opened
+    date = day if day.type().is_integer() else day.cast("date")
+    opened = day.cast("int64") if day.type().is_integer() else date.year().cast("int64") * 12 + date.month() - 1
+    people = customers.select(opener=customers.customer, came=opened)
+    joined = table.left_join(people, table.customer == people.opener)
+    is_there = (joined.came <= joined.month.cast("int64") - months).fill_null(True)
+    return joined.filter(is_there).drop("opener", "came")
 
 
 def _is(rows: Any, values: Mapping[str, str]) -> Any:
@@ -176,86 +274,36 @@ def histograms(tables: Tables, rows: Given) -> dict[str, pd.Series[Any]]:
     }
 
 
-def limits(histogram: pd.Series[Any]) -> tuple[float, float]:
-    """Return the ratings up to which a quarter is low, and from which a quarter is high; never the same one."""
-    share = histogram.cumsum() / histogram.sum()
-    low = float(share.index[int(np.searchsorted(share.to_numpy(), 0.25))])
-    high = float(share.index[int(np.searchsorted(share.to_numpy(), 0.75))])
-    if high > low:
-        return low, high
-    above = histogram.index[histogram.index > low]
-    below = histogram.index[histogram.index < high]
-    if len(above):
-        return low, float(above[0])
-    return (float(below[-1]), high) if len(below) else (low, low)
-
-
-def normal_scores(histogram: pd.Series[Any]) -> dict[float, float]:
-    """Return the normal quantile of the middle of each value's place, which undoes a ceiling of the scale."""
-    share = histogram / histogram.sum()
-    middle = share.cumsum() - share / 2
-    levels = middle.index.to_numpy(dtype=float)
-    return {float(level): float(ndtri(each)) for level, each in zip(levels, middle.to_numpy(), strict=True)}
-
-
-def pair_sums(tables: Tables, rows: Given) -> tuple[list[str], Floats]:
+def pair_sums(tables: Tables, rows: Given) -> tuple[list[str], Floats, int]:
     """Fetch what correlations are made of, for all pairs of the drivers, chance and the score.
 
     Returns:
-        The names, drivers first, then chance, then the score; and an array (bucket, 6, k, k): for each ordered pair of
-        columns both given the weight, the sum of the first, of the second, of their squares, and of their product.
+        The names, drivers first, then chance, then the score; an array (bucket, 6, k, k): for each ordered pair of
+        columns both given the weight, the sum of the first, of the second, of their squares, and of their product; and
+        how many customers answered.
     """
     names = [*rows.drivers, CHANCE, OUTCOME]
     table, (filled, there) = _filled(rows, names)
-    weight = _light(table.weight)
-    sums: dict[str, Any] = {}
+    sums: dict[str, Any] = {"people": table.customer.nunique()}
     for i, j in combinations_with_replacement(range(len(names)), 2):
-        w = weight * there[i] * there[j]
         a, b = filled[i], filled[j]
-        for part, value in enumerate((w, w * a, w * b, w * a * a, w * b * b, w * a * b)):
-            sums[f"s_{i}_{j}_{part}"] = value.sum()
+        # what is missing is filled with 0, so it needs the other one alone to be there
+        of_a, of_b = table.w * there[j] * a, table.w * there[i] * b
+        values = (table.w * there[i] * there[j], of_a, of_b, of_a * a, of_b * b, table.w * a * b)
+        sums |= {f"s_{i}_{j}_{part}": values[part].sum() for part in sorted(set(_parts(i, j)))}
     frame = tables.fetch(table.group_by("bucket").aggregate(**sums)).astype(float)
     held = np.zeros((BUCKETS, 6, len(names), len(names)))
     place = frame["bucket"].to_numpy().astype(int)
     for i, j in combinations_with_replacement(range(len(names)), 2):
-        parts = np.stack([frame[f"s_{i}_{j}_{part}"].to_numpy() for part in range(6)], axis=1)
+        parts = np.stack([frame[f"s_{i}_{j}_{part}"].to_numpy() for part in _parts(i, j)], axis=1)
         held[place, :, i, j] = parts
         held[place, :, j, i] = parts[:, [0, 2, 1, 4, 3, 5]]
-    return names, held
+    return names, held, int(frame["people"].sum())
 
 
-def contrast_sums(
-    tables: Tables, rows: Given, cuts: Mapping[str, tuple[float, float]], scores: Mapping[float, float]
-) -> tuple[int, Floats]:
-    """Fetch the cross-products of indicators of low, high and missing ratings with the score and its normal score.
-
-    Returns:
-        Number of drivers p, and an array (bucket, 3p + 3, 3p + 3): constant, low, high, missing of each driver, the
-        score, the normal score.
-    """
-    columns: dict[str, Any] = {"one": ibis.literal(1, "int64")}
-    table = rows.table
-    for kind in ("low", "high", "none"):
-        for name in rows.ratings:
-            rating, (low, high) = table[name], cuts[name]
-            is_it = {"low": rating <= low, "high": rating >= high, "none": rating.isnull()}[kind]
-            columns[f"{kind}_{name}"] = is_it.fill_null(False).ifelse(1, 0).cast("int64")
-    branches = [(table.value == int(level), round(FINE * score)) for level, score in scores.items()]
-    columns |= {"y": table.value.cast("int64"), "z": ibis.cases(*branches, else_=0).cast("int64")}
-    table = table.mutate(**columns)
-    order = list(columns)
-    weight = _light(table.weight).cast("decimal(19,0)")
-    sums = {
-        f"c_{i}_{j}": (weight * (table[order[i]] * table[order[j]]).cast("decimal(19,0)")).sum()
-        for i, j in combinations_with_replacement(range(len(order)), 2)
-    }
-    frame = tables.fetch(table.group_by("bucket").aggregate(**sums)).astype(float)
-    held = np.zeros((BUCKETS, len(order), len(order)))
-    place = frame["bucket"].to_numpy().astype(int)
-    for i, j in combinations_with_replacement(range(len(order)), 2):
-        held[place, i, j] = held[place, j, i] = frame[f"c_{i}_{j}"].to_numpy()
-    scale = np.r_[np.ones(len(order) - 1), 1 / FINE]
-    return len(rows.ratings), held * scale[:, None] * scale[None, :]
+def _parts(i: int, j: int) -> tuple[int, ...]:
+    """Return where the six sums of a pair stand; a column with itself has three."""
+    return (0, 1, 1, 3, 3, 3) if i == j else (0, 1, 2, 3, 4, 5)
 
 
 def within_products(tables: Tables, rows: Given) -> tuple[int, Floats]:
@@ -264,9 +312,9 @@ def within_products(tables: Tables, rows: Given) -> tuple[int, Floats]:
     Returns:
         How many such customers, and the matrix of the drivers and the score, outcome last; weights are not used.
     """
-    names = [*rows.drivers, "value"]
+    names = [*(rows.columns.get(name, name) for name in rows.drivers), "value"]
     table = rows.table
-    for name in rows.drivers:
+    for name in names[:-1]:
         table = table.filter(table[name].notnull())
     values = [table[name].cast("int64") for name in names]
     pairs = list(combinations_with_replacement(range(len(names)), 2))
@@ -296,15 +344,16 @@ def pairwise(sums: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _filled(rows: Given, names: Sequence[str]) -> tuple[Any, tuple[list[Any], list[Any]]]:
-    columns = ["value" if name == OUTCOME else name for name in names]
+    columns = [rows.table.value if name == OUTCOME else rows.column(name) for name in names]
     table = rows.table.mutate(
-        **{f"f_{i}": ibis.coalesce(rows.table[c].cast("int64"), 0) for i, c in enumerate(columns)},
-        **{f"t_{i}": rows.table[c].notnull().ifelse(1, 0).cast("int64") for i, c in enumerate(columns)},
+        **{f"f_{i}": ibis.coalesce(column.cast("int64"), 0) for i, column in enumerate(columns)},
+        w=light(rows.table.weight),
+        **{f"t_{i}": column.notnull().ifelse(1, 0).cast("int64") for i, column in enumerate(columns)},
     )
     return table, ([table[f"f_{i}"] for i in range(len(names))], [table[f"t_{i}"] for i in range(len(names))])
 
 
-def _light(weight: Any) -> Any:
+def light(weight: Any) -> Any:
     """Return the weight in thousandths, so that sums of products stay whole and small."""
     return (weight + WEIGHT_UNITS // 2000) // (WEIGHT_UNITS // 1000)
 

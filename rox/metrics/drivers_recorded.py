@@ -12,7 +12,7 @@ import pandas as pd
 from rox.core.check import Check, Verdict
 from rox.metrics.answers import scored
 from rox.metrics.display import SHOWN_FROM
-from rox.metrics.driver_sums import ANY, Recorded, counted, recorded_rows
+from rox.metrics.driver_sums import ANY, Recorded, counted, require_once
 from rox.metrics.drivers import Drivers, drivers
 from rox.metrics.source import Tables, required
 from rox.numerics.shapley import MOST_PLAYERS
@@ -22,8 +22,8 @@ MOST = 3
 LOOKED_AT = 12
 """Most frequent kinds, and topics, that are looked at."""
 COLUMNS = (
-    "driver", "kind", "mean", "mean_low", "mean_high", "share", "low", "high", "johnson", "alone", "added", "p_first",
-    "rank_low", "rank_high", "above_chance", "within", "given", "slope", "slope_low", "slope_high",
+    "driver", "kind", "mean", "mean_low", "mean_high", "share", "low", "high", "share_error", "johnson", "alone",
+    "added", "p_first", "rank_low", "rank_high", "above_chance", "within", "given", "slope", "slope_low", "slope_high",
 )  # fmt: skip
 
 
@@ -44,12 +44,16 @@ def usual_facts(
     Returns:
         Kinds of events, and topics of feedback as ``kind/topic``: praise and complaints are apart.
     """
-    room = MOST_PLAYERS - 1 - (len(tables.study.drivers) if ratings is None else ratings)
-    events = _common(tables, score, recorded_rows(_frequent(tables, "events"), ()), months)[: max(min(MOST, room), 0)]
+    events, topics = _usual(tables, score, len(tables.study.drivers) if ratings is None else ratings, months)
+    kinds, names = ([each.name.partition("_")[2] for each in part] for part in (events, topics))
+    return tuple(kinds), tuple(names)
+
+
+def _usual(tables: Tables, score: str, ratings: int, months: int) -> tuple[list[Recorded], list[Recorded]]:
+    room = MOST_PLAYERS - 1 - ratings
+    events = _common(tables, score, _frequent(tables, "events"), months)[: max(min(MOST, room), 0)]
     room -= len(events)
-    topics = _common(tables, score, recorded_rows((), _frequent(tables, "feedback")), months)
-    names = [each.partition("_")[2] for each in (*events, *topics[: max(min(MOST, room), 0)])]
-    return tuple(names[: len(events)]), tuple(names[len(events) :])
+    return events, _common(tables, score, _frequent(tables, "feedback"), months)[: max(min(MOST, room), 0)]
 
 
 def usual_drivers(
@@ -79,28 +83,41 @@ def usual_drivers(
     Raises:
         DataError: As there, but for too few drivers.
     """
-    if not events and not topics:
-        events, topics = usual_facts(tables, score, months=months)
-    if len(tables.study.drivers) + len(events) + len(topics) < 2:
+    require_once((), months)
+    kinds: Sequence[str | Recorded] = events
+    messages: Sequence[str | Recorded] = topics
+    if not kinds and not messages:
+        kinds, messages = _usual(tables, score, len(tables.study.drivers), months)
+    if len(tables.study.drivers) + len(kinds) + len(messages) < 2:
         return _nothing(score)
-    return drivers(tables, score, events=events, topics=topics, months=months, level=level, rng=rng)
+    return drivers(tables, score, events=kinds, topics=messages, months=months, level=level, rng=rng)
 
 
-def _frequent(tables: Tables, name: str) -> list[str]:
+def _frequent(tables: Tables, name: str) -> list[Recorded]:
     """Name the most frequent kinds of events, or kinds and topics of feedback."""
     if name not in tables.tables or "kind" not in required(tables, name).columns:
         return []
     rows = required(tables, name)
-    topic = rows.topic if name == "feedback" and "topic" in rows.columns else ibis.literal(ANY)
+    has_topic = name == "feedback" and "topic" in rows.columns
+    topic = rows.topic if has_topic else ibis.literal(ANY)
     found = tables.fetch(rows.group_by(kind=rows.kind, topic=topic).aggregate(rows=rows.count()))
     found = found.dropna().sort_values(["rows", "kind", "topic"], ascending=[False, True, True]).head(LOOKED_AT)
     if name == "events":
-        return [str(kind) for kind in found["kind"]]
-    return [f"{kind}/{topic}" for kind, topic in zip(found["kind"], found["topic"], strict=True)]
+        return [Recorded(name=f"events_{kind}", source=name, values={"kind": str(kind)}) for kind in found["kind"]]
+    pairs = [(str(kind), str(topic)) for kind, topic in zip(found["kind"], found["topic"], strict=True)]
+    return [
+        Recorded(
+            name=f"topic_{kind}/{topic}",
+            source=name,
+            values={"kind": kind, "topic": topic} if has_topic else {"kind": kind},
+        )
+        for kind, topic in pairs
+    ]
 
 
-def _common(tables: Tables, score: str, wanted: dict[str, Recorded], months: int) -> list[str]:
+def _common(tables: Tables, score: str, facts: Sequence[Recorded], months: int) -> list[Recorded]:
     """Name those that enough of who answered had before, and that vary; the most common first."""
+    wanted = {f"d_{i}": each for i, each in enumerate(facts)}
     if not wanted:
         return []
     answers = scored(tables, score, ()).table
@@ -112,7 +129,8 @@ def _common(tables: Tables, score: str, wanted: dict[str, Recorded], months: int
     found = tables.fetch(table.aggregate(**asked)).iloc[0]
     least = max(SHOWN_FROM, tables.study.about.min_cell)
     had_by = {name: int(found[f"n_{i}"]) for i, name in enumerate(wanted) if found[f"high_{i}"] > found[f"low_{i}"]}
-    return sorted((name for name in had_by if had_by[name] >= least), key=lambda name: (-had_by[name], name))
+    common = sorted((name for name in had_by if had_by[name] >= least), key=lambda d: (-had_by[d], wanted[d].name))
+    return [wanted[name] for name in common]
 
 
 def _nothing(score: str) -> Drivers:

@@ -1,8 +1,10 @@
 """Turn moments into estimates with linearised variances and intervals, one row per cell.
 
-With R = Σ w·v / Σ w and customer c's residual u_c = Σ_{i∈c} w_i (v_i − R) / Σ w, the variance is
-Σ_h m_h/(m_h−1) Σ_{c∈h} (u_c − ū_h)² over strata h with m_h customers (Särndal, Swensson & Wretman 1992, section 5.5); a
-stratum with a single customer is centred at the mean over all customers, which is zero.
+With R = Σ w·v / Σ w and customer c's residual u_c = Σ_{i∈c} w_i (v_i − R) / Σ w, the variance is the sum over strata h
+of V_h = m_h/(m_h−1) Σ_{c∈h} (u_c − ū_h)², m_h being customers (Särndal, Swensson & Wretman 1992, section 5.5); a
+stratum with a single customer is centred at the mean over all customers, which is zero. Its degrees of freedom are
+(Σ V_h)²/Σ V_h²/(k_h−1) (Satterthwaite 1946), where k_h = (Σ x_c)²/Σ x_c² of the customers' weights x_c = Σ_{i∈c} w_i:
+a variance that rests on a few customers, or on a few strata, is less well known than their number says.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ def ratio(moments: pd.DataFrame, by: Sequence[str], name: str) -> pd.DataFrame:
 
     Returns:
         One row per cell, sorted: the columns of ``by``; ``value`` (R) and ``se``; ``square``, Σ w·v² / Σ w; ``df``
-        (customers less strata); ``n`` (rows); ``customers``; ``kish``, (Σw)²/Σw²; ``n_eff``, what weighting and the
-        repeated rows of a customer leave of n, never more than ``kish`` (of customers where v does not vary).
+        (Satterthwaite's); ``n`` (rows); ``customers``; ``kish``, (Σw)²/Σw²; ``n_eff``, what weighting and the repeated
+        rows of a customer leave of n, never more than ``kish`` (of customers where v does not vary).
     """
     keys, cell = cells_of(moments, by)
     size = len(keys)
@@ -48,10 +50,11 @@ def ratio(moments: pd.DataFrame, by: Sequence[str], name: str) -> pd.DataFrame:
     r, m = value[cell], moments["m"].to_numpy(dtype=float)
     sums = (moments[f"y_{name}"] - r * moments["x"]).to_numpy() / x[cell]
     squares = moments[f"yy_{name}"] - 2 * r * moments[f"xy_{name}"] + r**2 * moments["xx"]
-    variance = total(centred(sums, squares.to_numpy() / x[cell] ** 2, m))
-    customers = total(moments["m"])
-    df = customers - np.bincount(cell, minlength=size)
-    variance = np.where(customers > 1, np.maximum(variance, 0.0), np.nan)
+    parts = np.maximum(centred(sums, squares.to_numpy() / x[cell] ** 2, m), 0.0)
+    variance, customers = total(parts), total(moments["m"])
+    held = np.where(variance[cell] > 0, parts, moments["xx"].to_numpy(dtype=float) / x[cell] ** 2)
+    df = total(held) ** 2 / total(held**2 / degrees(moments))
+    variance = np.where(customers > 1, variance, np.nan)
     kish = x**2 / total(moments["ww"])
     varies = spread > 1e-12 * np.maximum(value**2, 1e-12)
     repeated = np.maximum(np.nan_to_num(variance * (kish - 1) / np.where(varies, spread, 1.0)), 1.0)
@@ -59,7 +62,7 @@ def ratio(moments: pd.DataFrame, by: Sequence[str], name: str) -> pd.DataFrame:
         value=value,
         se=np.sqrt(variance),
         square=square,
-        df=np.maximum(df, 1.0),
+        df=df,
         n=total(moments["n"]),
         customers=customers,
         kish=kish,
@@ -75,6 +78,13 @@ def counts(moments: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         for name, column in (("n", "n"), ("customers", "m"))
     }
     return keys.assign(**sums)
+
+
+def degrees(moments: pd.DataFrame) -> Floats:
+    """Return the degrees of freedom of each stratum's variance, (Σx)²/Σx² − 1 over its customers, at least 1."""
+    x, xx, m = (moments[name].to_numpy(dtype=float) for name in ("x", "xx", "m"))
+    equal = np.where(xx > 0, x**2 / np.where(xx > 0, xx, 1.0), m)
+    return np.asarray(np.maximum(np.minimum(equal, m) - 1, 1.0))
 
 
 def centred(sums: Floats, squares: Floats, m: Floats) -> Floats:
@@ -146,10 +156,10 @@ def with_t(estimate: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def with_wilson(estimate: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Add Wilson's interval of a share, with the effective number of rows."""
+    """Add Wilson's interval of a share, with the effective number of rows as far as it is known."""
     limits = [
-        wilson_interval(min(max(share, 0.0), 1.0), n_eff, level=level)
-        for share, n_eff in zip(estimate["value"], estimate["n_eff"], strict=True)
+        wilson_interval(min(max(share, 0.0), 1.0), n, level=level)
+        for share, n in zip(estimate["value"], known_rows(estimate), strict=True)
     ]
     return _with_limits(estimate, limits, "wilson")
 
@@ -181,7 +191,17 @@ def nps_counts(estimate: pd.DataFrame) -> Floats:
     """Return the effective numbers of promoters, passives and detractors behind means of −1, 0, 1, ``(cells, 3)``."""
     mean, square = estimate["value"].to_numpy(dtype=float), estimate["square"].to_numpy(dtype=float)
     shares = np.clip(np.column_stack([(square + mean) / 2, 1 - square, (square - mean) / 2]), 0.0, 1.0)
-    return np.asarray(shares * estimate["n_eff"].to_numpy(dtype=float)[:, None], dtype=np.float64)
+    return np.asarray(shares * known_rows(estimate)[:, None], dtype=np.float64)
+
+
+def known_rows(estimate: pd.DataFrame) -> Floats:
+    """Return the effective rows less what is not known of their number, n_eff·(t_{n−1}/t_df)² (Korn & Graubard 1998).
+
+    Student's t are those of 90% intervals; plain rows, with n − 1 degrees of freedom, keep their number.
+    """
+    n_eff, n, df = (estimate[name].to_numpy(dtype=float) for name in ("n_eff", "n", "df"))
+    ratio = stats.t.ppf(0.95, np.maximum(n - 1, 1.0)) / stats.t.ppf(0.95, df)
+    return np.asarray(n_eff * np.minimum(ratio, 1.0) ** 2, dtype=np.float64)
 
 
 def with_log_t(estimate: pd.DataFrame, level: float) -> pd.DataFrame:

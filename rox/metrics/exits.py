@@ -59,7 +59,7 @@ def churn_splits(
     weighted: bool = True,
 ) -> list[pd.DataFrame]:
     """Do what ``churn`` does for several groupings in one pass over the ledger."""
-    stock, kinds = _stock(tables, money), _kinds(tables.study)
+    stock, kinds = stock_of(tables, money), _kinds(tables.study)
     rows = rows_of(tables, "ledger", groups_of(splits), table=_at_risk(tables, stock), weighted=weighted)
     values = {kind: rows.table[f"_left_{kind}"] for kind in kinds}
     parts = {"": Part(values=values)}
@@ -109,7 +109,7 @@ def retention_splits(
     tables: Tables, splits: Sequence[Sequence[str]], *, months: int = 12, level: float = 0.90, weighted: bool = True
 ) -> list[pd.DataFrame]:
     """Do what ``retention`` does for several groupings in one pass over the ledger."""
-    ledger, exits = required(tables, "ledger"), _exits(tables)
+    ledger, exits = required(tables, "ledger"), exits_of(tables)
     first, last = month_range(tables, ledger)
     if last - months < first:
         raise DataError(
@@ -161,7 +161,12 @@ def _voluntary(study: Study) -> tuple[str, ...]:
     return exits.voluntary if exits is not None and "reason" in exits.columns else ()
 
 
-def _stock(tables: Tables, money: str | None) -> str | None:
+def stock_of(tables: Tables, money: str | None) -> str | None:
+    """Return the stock of that name, else the study's first in the ledger, if it has one.
+
+    Raises:
+        DataError: There is no stock of that name in the ledger.
+    """
     stocks = [
         name for name, outcome in tables.study.outcomes.items() if outcome.kind == "stock" and outcome.table == "ledger"
     ]
@@ -170,7 +175,7 @@ def _stock(tables: Tables, money: str | None) -> str | None:
     return money or next(iter(stocks), None)
 
 
-def _exits(tables: Tables) -> Any:
+def exits_of(tables: Tables) -> Any:
     """Return ``gone`` (customer), ``exit_month``, ``voluntary``; one row per customer who left."""
     exits = required(tables, "exits")
     reasons = _voluntary(tables.study)
@@ -186,7 +191,7 @@ def _exits(tables: Tables) -> Any:
 
 def _at_risk(tables: Tables, stock: str | None) -> Any:
     """Return the customer-months at risk, who left in them, and the balance at the end of the month before."""
-    ledger, exits = required(tables, "ledger"), _exits(tables)
+    ledger, exits = required(tables, "ledger"), exits_of(tables)
     first, last = month_range(tables, ledger)
     balance = ledger[stock].cast("float64") if stock else ibis.null("float64")
     active = ledger.select("customer", month=ledger.month.cast("int64"), held=balance)

@@ -128,7 +128,7 @@ def moved(
     bridge = _shown(tables, what, _bridge_rows(table, fit, dimensions), ("term", "dimension"), level)
     split = panel(tables, what, dimensions, (time, earlier, later), level) if what.is_survey else None
     change, rate = fit.estimate[2], fit.estimate[3]
-    turned = bool(change * rate < 0 and (_certain(fit, 2) or _certain(fit, 3)))
+    turned = bool(change * rate < 0 and _certain(fit, 2) and _certain(fit, 3))
     pooled = int((np.bincount(pool.ravel())[pool.ravel()] > 1)[table.n.sum((0, 1)).ravel() > 0].sum())
     there = table.n.sum(0) > 0
     checks = tuple(_checks(turned, float(change), what.score, pooled))

@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from rox.core.check import Check, Verdict
+from rox.core.errors import DataError
 from rox.core.units import Unit
 from rox.metrics.answers import nps_name, require_directions, score_splits
 from rox.metrics.display import NUMBERS, SHOWN_FROM
@@ -65,10 +66,12 @@ def experience(tables: Tables, *, every: Literal["month", "quarter"] = "quarter"
         level: Level of the intervals.
 
     Raises:
-        DataError: As in the functions of this room; a satisfaction or effort scale that runs against the NPS (ROX-M03).
+        DataError: As in the functions of this room; a satisfaction or effort scale that runs against the NPS (ROX-M03);
+            a segment among others that is called ``all``.
     """
     directions = require_directions(tables, tuple(tables.study.scores))
     headline, trend, by_segment = score_splits(tables, tuple(directions), _splits(every), level=level)
+    _require_other_names(by_segment)
     response, leaving = _response(tables, every, level), _leaving(tables, every, level)
     others = [frame[(frame["period"] == ALL) & (frame["segment"] == ALL)] for frame in (response, leaving)]
     others.insert(1, repeats(tables, level=level))
@@ -111,7 +114,13 @@ def _leaving(tables: Tables, every: str, level: float) -> pd.DataFrame:
 
 
 def _split(frames: Sequence[pd.DataFrame], every: str) -> pd.DataFrame:
-    """Stack frames over all, by period and by segment under the two columns; undeclared segments are called ``all``."""
+    """Stack frames over all, by period and by segment under the two columns; undeclared segments are called ``all``.
+
+    Raises:
+        DataError: One of several segments is called so.
+    """
+    for frame in frames:
+        _require_other_names(frame)
     renamed = [frame.rename(columns={every: "period"}) for frame in frames]
     whole = [
         frame.assign(**{column: ALL for column in ("period", "segment") if column not in frame.columns})
@@ -119,6 +128,15 @@ def _split(frames: Sequence[pd.DataFrame], every: str) -> pd.DataFrame:
     ]
     stacked = pd.concat(whole, ignore_index=True).drop_duplicates(["period", "segment", "metric"], ignore_index=True)
     return stacked[["period", "segment", *NUMBERS]]
+
+
+def _require_other_names(frame: pd.DataFrame) -> None:
+    """Refuse a segment among others that would be taken for the total."""
+    if STRATUM in frame.columns and ALL in (names := set(frame[STRATUM])) and len(names) > 1:
+        raise DataError(
+            f"One of the segments is called {ALL!r}, which stands for all of them together.",
+            [f"give the segment {ALL!r} of the table of customers another name, such as 'other'"],
+        )
 
 
 def _empty() -> pd.DataFrame:

@@ -17,6 +17,7 @@ from rox.metrics.cells import Part, moments, split_moments
 from rox.metrics.display import shown
 from rox.metrics.estimates import cells_of, counts, ratio, with_t, with_wilson
 from rox.metrics.source import TIMES, WEIGHT_UNITS, Tables, groups_of, required, rows_of
+from rox.numerics.arrays import Floats
 
 SENT, ANSWERED = STEPS.index("invited"), STEPS.index("answered")
 OTHER, UNKNOWN = "other", "unknown"
@@ -62,7 +63,8 @@ def response_chain(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
     """Count the steps from the customers of the study to their answers.
 
     Steps between are those that a status of the invitations says; an answered invitation has taken all of them. A step
-    that no invitation ended at is not shown.
+    that no invitation ended at is not shown. A step between is hidden if it differs from the next one shown, or from
+    that before, by few customers, who ended there: they are counted as having ended at the step before it.
 
     Args:
         tables: Loaded tables.
@@ -80,11 +82,13 @@ def response_chain(tables: Tables, by: Sequence[str] = ()) -> pd.DataFrame:
     """
     answers = rows_of(tables, "answers", by, weighted=False)
     said = counts(moments(tables, answers, {}), answers.by)
-    people, sent = _steps_taken(tables, by) if "invitations" in tables.tables else ([], [])
-    parts = [*people, _counted(said, "customers", "customers_answered"), *sent, _counted(said, "n", "answers")]
+    found = None
     if not set(by) & set(TIMES):
         everybody = rows_of(tables, "customers", by, weighted=False)
         found = counts(moments(tables, everybody, {}), everybody.by)
+    people, sent = _steps_taken(tables, by, found) if "invitations" in tables.tables else ([], [])
+    parts = [*people, _counted(said, "customers", "customers_answered"), *sent, _counted(said, "n", "answers")]
+    if found is not None:
         parts.insert(0, _counted(found, "customers", "customers"))
     return shown(parts, by=tuple(by), level=np.nan, min_cell=tables.study.about.min_cell)
 
@@ -208,41 +212,107 @@ def _followed(tables: Tables) -> Any:
     return joined.mutate(_answered=joined["_named"].notnull().ifelse(1, 0))
 
 
-def _steps_taken(tables: Tables, by: Sequence[str]) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
-    """Count customers and invitations by the steps they took at least, those of invitations from sending on."""
+def _steps_taken(
+    tables: Tables, by: Sequence[str], everybody: pd.DataFrame | None
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Count customers and invitations by the steps they took at least, those of invitations from sending on.
+
+    Args:
+        tables: Loaded tables.
+        by: The groups.
+        everybody: All customers, counted by the groups; None where they are not counted.
+    """
     table = _followed(tables)
     table = table.mutate(_reached=(table["_answered"] == 1).ifelse(ANSWERED, table["_step"]))
     rows = rows_of(tables, "invitations", by, table=table, weighted=False)
-    each = rows.table.group_by([*rows.keys, "stratum", "customer"]).aggregate(
-        _reached=rows.table["_reached"].max(),
-        weight=rows.table.weight.max(),
-        **{fault: rows.table[fault].any() for fault in rows.faults},
-    )
-    people = replace(rows, table=each)
     places = [SENT, ANSWERED]
     if "status" in required(tables, "invitations").columns:
         seen = tables.fetch(table.select(place=table["_step"]).distinct())["place"]
         places = sorted({*places, *(int(place) for place in seen)} - {0})
-    least = {f"at_{place}": place for place in places}
-    found = [
-        moments(tables, of, {name: (of.table["_reached"] >= place).ifelse(1, 0) for name, place in least.items()})
-        for of in (rows, people)
-    ]
-    keys = cells_of(found[0], rows.by)[0]
-    parts: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
-    for name, place in least.items():
-        invitations, customers = (
-            np.bincount(cells_of(each, rows.by)[1], weights=each[f"y_{name}"] / WEIGHT_UNITS, minlength=len(keys))
-            for each in found
-        )
-        taken = keys.assign(n=np.round(invitations), customers=np.round(customers))
-        taken = taken[taken["n"] > 0]
-        if place < ANSWERED:
-            parts[0].append(_counted(taken, "customers", f"customers_{STEPS[place]}"))
-        if place >= SENT:
-            step = "invitations" if place == SENT else f"invitations_{STEPS[place]}"
-            parts[1].append(_counted(taken, "n", step))
-    return parts
+    each = rows.table.group_by([*rows.keys, "stratum", "customer"]).aggregate(
+        _reached=rows.table["_reached"].max(),
+        weight=rows.table.weight.max(),
+        **{f"end_{place}": (rows.table["_reached"] == place).ifelse(1, 0).max() for place in places},
+        **{fault: rows.table[fault].any() for fault in rows.faults},
+    )
+    of = {"n": rows, "customers": replace(rows, table=each)}
+    steps = {
+        name: {f"at_{place}": (part.table["_reached"] >= place).ifelse(1, 0) for place in places}
+        for name, part in of.items()
+    }
+    steps["customers"] |= {f"end_{place}": each[f"end_{place}"] for place in places}
+    found = {name: moments(tables, part, steps[name]) for name, part in of.items()}
+    keys = cells_of(found["n"], rows.by)[0]
+    sent, taken, ended = (
+        np.array([_summed(found[name], rows.by, f"y_{of_step}_{place}", len(keys)) for place in places])
+        for name, of_step in (("n", "at"), ("customers", "at"), ("customers", "end"))
+    )
+    first = places.index(SENT)
+    above = _matched(keys, by, everybody)[None] if everybody is not None else taken[:0]
+    gone = -np.diff(np.concatenate([above, taken]), axis=0)
+    least = tables.study.about.min_cell
+    people = _told_apart(gone, least, several=False)[len(above) :]
+    invitations = _told_apart(ended[first:-1], least, several=True)
+    names = ["invitations" if place == SENT else f"invitations_{STEPS[place]}" for place in places[first:]]
+    return (
+        [
+            _step(keys, taken[i], taken[i], apart, f"customers_{STEPS[places[i]]}", least)
+            for i, apart in enumerate(people)
+        ],
+        [
+            _step(keys, sent[first + i], taken[first + i], apart, names[i], least)
+            for i, apart in enumerate([*invitations, np.full(len(keys), np.inf)])
+        ],
+    )
+
+
+def _summed(found: pd.DataFrame, by: Sequence[str], name: str, cells: int) -> Floats:
+    """Return (cells,) sums of a count."""
+    held = np.bincount(cells_of(found, by)[1], weights=found[name] / WEIGHT_UNITS, minlength=cells)
+    return np.asarray(np.round(held), dtype=np.float64)
+
+
+def _matched(keys: pd.DataFrame, by: Sequence[str], everybody: pd.DataFrame) -> Floats:
+    """Return (cells,) all customers of each cell."""
+    matched = keys.merge(everybody, on=list(by), how="left") if by else everybody.iloc[: len(keys)]
+    return matched["customers"].to_numpy(dtype=float, na_value=0.0)
+
+
+def _told_apart(ended: Floats, least: int, *, several: bool) -> Floats:
+    """Say by how many customers each step differs from the next that is shown, or is hidden for differing by few.
+
+    Args:
+        ended: (s, cells) customers who ended at each step but the last; the first and the last are always shown.
+        least: Customers by which steps differ that are shown, unless by none.
+        several: Whether a customer may have ended at several steps: then together they are at least the most of one.
+
+    Returns:
+        (s, cells) customers; infinite where steps do not differ, and for the first.
+    """
+    apart = np.full(ended.shape, np.inf)
+    for cell, own in enumerate(ended.T):
+
+        def between(start: int, end: int, own: Floats = own) -> float:
+            part = own[start:end]
+            return float(part.max() if several else part.sum())
+
+        told = [own.size]
+        for step in range(own.size - 1, 0, -1):
+            few = between(step, told[-1])
+            apart[step, cell] = few if few > 0 else np.inf
+            if not 0 < few < least:
+                told.append(step)
+        while len(told) > 1 and 0 < (few := between(0, told[-1])) < least:
+            apart[told.pop(), cell] = few
+    return apart
+
+
+def _step(keys: pd.DataFrame, count: Floats, customers: Floats, apart: Floats, step: str, least: int) -> pd.DataFrame:
+    """Return the counts of a step; if it differs by few anywhere, with as many customers as it differs by."""
+    there = count > 0
+    found = _counted(keys.assign(count=count), "count", step)
+    told_by = np.where(customers < least, customers, apart) if (apart[there] < least).any() else customers
+    return found.drop(columns="count").assign(customers=told_by)[there]
 
 
 def _rare(found: pd.DataFrame, least: int) -> list[tuple[str, str]]:

@@ -143,24 +143,34 @@ def sample_sizes(
     return made[[*group, *COLUMNS]]
 
 
-def sample_text(found: pd.DataFrame, language: Language = "en") -> str:
-    """Write a plan of samples as a table for a reader."""
+def sample_text(found: pd.DataFrame, language: Language = "en", *, change: bool = False) -> str:
+    """Write a plan of samples as a table for a reader; of a ``change``, answers are those of each wave."""
     group = [column for column in found.columns if column not in COLUMNS]
     heads = ("half_width", "sd", "design_effect", "population", "answers", "response", "invitations", "best_half_width")
-    digits = {"half_width": "g", "sd": ".3g", "design_effect": ".2f", "response": ".1%", "best_half_width": ".3g"}
+    digits = {"half_width": "g", "sd": "2", "design_effect": ".2f", "response": ".1%", "best_half_width": "2"}
     table = found[group].astype(str)
     for column in heads:
         style = digits.get(column, ",.0f")
         table[say(f"sample.{column}", language)] = [
-            "–" if pd.isna(each) else format(float(each), style) for each in found[column]
+            "–" if pd.isna(each) else _two(each) if style == "2" else format(float(each), style)
+            for each in found[column]
         ]
     table[say("sample.note", language)] = [
-        say("sample.hidden" if hidden else "sample.enough" if enough else "sample.too_few", language)
-        for hidden, enough in zip(found["suppressed"], found["reachable"], strict=True)
+        say("sample.hidden" if hidden else "sample.enough" if enough else "sample.too_few", language, best=_two(best))
+        for hidden, enough, best in zip(
+            found["suppressed"], found["reachable"], found["best_half_width"].astype(float), strict=True
+        )
     ]
     metric = say(f"metrics.{found['metric'].iloc[0]}", language)
-    title = say("sample.title", language, metric=metric, level=100 * found["level"].iloc[0])
+    title = say(
+        "sample.title_change" if change else "sample.title", language, metric=metric, level=100 * found["level"].iloc[0]
+    )
     return f"{title}\n{table.to_string(index=False)}"
+
+
+def _two(value: float) -> str:
+    """Write a number to two significant digits."""
+    return "–" if pd.isna(value) else f"{float(f'{value:.2g}'):g}"
 
 
 def _question(

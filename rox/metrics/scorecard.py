@@ -274,9 +274,10 @@ def _two_periods(tables: Tables, score: str) -> tuple[str, str, float] | None:
         return _pair("year", years, max(years) - 1, max(years))
     for kind, size in (("quarter", 4), ("month", 12)):
         known = found[kind]
-        if len(known) > 1:
-            last = max(known)
-            return _pair(kind, known, last - size if last - size in known else sorted(known)[-2], last)
+        last = max(known, default=0)
+        near = [number for number in known if last - size <= number < last]
+        if near:
+            return _pair(kind, known, last - size if last - size in known else max(near), last)
     return None
 
 

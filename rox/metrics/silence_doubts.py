@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from rox.core.units import Unit
 from rox.metrics.silence_cells import Cells
-from rox.metrics.silence_facts import BUCKETS
+from rox.metrics.silence_facts import BUCKETS, UNKNOWN
 from rox.metrics.silence_weights import Weighted, jackknife
 from rox.metrics.source import Tables
-from rox.numerics.arrays import Bools, Floats
+from rox.numerics.arrays import Bools, Floats, Ints
 from rox.numerics.silence import (
     benchmark_gaps,
     defect_bias,
@@ -197,7 +198,7 @@ def late(tables: Tables, said: Any, reading: Reading, low: int, min_cell: int) -
         said: Answers: ``said``, ``days`` from the invitation to the answer, and ``reminders`` before it.
         reading: What is read.
         low: Least answer of the scale.
-        min_cell: Customers a step must have.
+        min_cell: Customers a step must have; fewer join a neighbour, so that they are no difference of what is shown.
 
     Returns:
         ``step``, ``reminders_from`` and ``reminders_to``, or ``days_from`` and ``days_to`` (the other two are NaN),
@@ -205,9 +206,9 @@ def late(tables: Tables, said: Any, reading: Reading, low: int, min_cell: int) -
         Empty without days and reminders, or with fewer than two steps.
     """
     for order in ("reminders", "days"):
-        known = said.filter(said[order] >= 0)
-        found = tables.fetch(known.group_by(at=known[order], answer=known.said).aggregate(n=known.count()))
-        steps = _steps(found.astype(float), reading, low, min_cell, order)
+        keys = {"at": ibis.greatest(ibis.coalesce(said[order], UNKNOWN), UNKNOWN), "answer": said.said}
+        found = tables.fetch(said.group_by(**keys, wave=said.wave).aggregate(n=said.count()))
+        steps = _steps(found.astype(float), reading, low, max(min_cell, 2), order)
         if len(steps) >= 2:
             break
     else:
@@ -219,12 +220,16 @@ def late(tables: Tables, said: Any, reading: Reading, low: int, min_cell: int) -
     return pd.concat([steps.astype({"step": object}), silent], ignore_index=True).reindex(columns=LATE)
 
 
-def _steps(found: pd.DataFrame, reading: Reading, low: int, min_cell: int, order: str) -> pd.DataFrame:
+def _steps(found: pd.DataFrame, reading: Reading, low: int, least: int, order: str) -> pd.DataFrame:
     """Give each step of answers its mean: fifths of the answers by days; each number of reminders, many of them one.
 
-    Steps with fewer answers than ``min_cell``, or all alike, are left out. ``reminders`` is their mean number.
+    Steps of fewer than ``least`` customers, or of answers all alike, are one with a neighbour. Answers of which the
+    order is unknown are left out; if those are few, the smallest step is left out with them. ``reminders`` is the mean
+    number.
     """
-    found = found.sort_values(["at", "answer"], ignore_index=True)
+    known = found["at"] > UNKNOWN
+    nowhere = found[~known].groupby("wave")["n"].sum().max() if not known.all() else 0.0
+    found = found[known].sort_values(["at", "answer", "wave"], ignore_index=True)
     by_place = found.groupby("at")["n"].sum()
     if order == "days":
         middle = (by_place.cumsum() - by_place / 2) / by_place.sum()
@@ -235,15 +240,34 @@ def _steps(found: pd.DataFrame, reading: Reading, low: int, min_cell: int, order
         found["step"] = found["at"].clip(upper=most if np.isfinite(most) else 0)
     found["value"] = reading.values[(found["answer"] - low).astype(int)]
     rows: list[dict[str, float]] = []
-    for _, part in found.groupby("step"):
+    for _, part in found.groupby(_pooled(found, least)):
         n = float(part["n"].sum())
         mean, place = (float((part["n"] * part[name]).sum() / n) for name in ("value", "at"))
         variance = float((part["n"] * (part["value"] - mean) ** 2).sum() / n / max(n - 1, 1))
-        if n >= max(min_cell, 2) and variance > 0:
-            ends = {f"{order}_from": part["at"].min(), f"{order}_to": part["at"].max()}
-            told = {"step": len(rows) + 1, "n": n, "value": mean, "se": variance**0.5, "reminders": place}
-            rows.append(told | ends)
+        ends = {f"{order}_from": part["at"].min(), f"{order}_to": part["at"].max()}
+        told = {"step": len(rows) + 1, "n": n, "value": mean, "se": variance**0.5, "reminders": place}
+        rows.append(told | ends)
+    if rows and 0 < nowhere < least:
+        rows.remove(min(rows, key=lambda row: row["n"]))
     return pd.DataFrame(rows)
+
+
+def _pooled(found: pd.DataFrame, least: int) -> Ints:
+    """Return (rows,) the number of each row's step, after the smallest that cannot stand alone joined a neighbour.
+
+    A customer answers a wave once: a step has at least as many customers as answers to its largest wave.
+    """
+    place = found["step"].rank(method="dense").to_numpy(dtype=np.int64) - 1
+    while len(found) and place.max() > 0:
+        steps = found.groupby(place)
+        people = found.groupby([place, found["wave"]])["n"].sum().groupby(level=0).max().to_numpy()
+        alone = (people >= least) & (steps["value"].nunique() > 1).to_numpy()
+        if alone.all():
+            break
+        thin = int(np.argmin(np.where(alone, np.inf, people)))
+        mate = min((step for step in (thin - 1, thin + 1) if 0 <= step < people.size), key=lambda step: people[step])
+        place = np.where(place >= max(thin, mate), place - 1, place)
+    return np.asarray(place)
 
 
 def ranked_pairs(

@@ -13,6 +13,7 @@ import pandas as pd
 from rox.core.buckets import bucket_of
 from rox.core.errors import DataError
 from rox.metrics.answers import scored
+from rox.metrics.display import SHOWN_FROM
 from rox.metrics.responses import sent_invitations
 from rox.metrics.source import Tables, count_true, rank_of, required, rows_of, whole
 
@@ -26,7 +27,7 @@ LATELY, BEFORE = 3, 6
 MOST, FULL = 100, 300
 """Counts are capped here; growth is in hundredths and capped at three times."""
 KINDS = 8
-"""Kinds of events, or of feedback, that are looked at: the most frequent."""
+"""Kinds of events, or of feedback, that are looked at: the most frequent of those that enough customers had."""
 UNKNOWN = -1
 EARLIER = "earlier_answer"
 COMPLAINT = "complaint"
@@ -59,12 +60,14 @@ class People:
             facts are made of.
         facts: By name.
         usual: Names of the facts to weight with unless told otherwise.
+        waves: How many waves are looked at: at most as many rows a customer has there.
         faults: As of ``source.Rows``.
     """
 
     table: Any
     facts: Mapping[str, Fact]
     usual: tuple[str, ...]
+    waves: int
     faults: Mapping[str, str]
 
 
@@ -163,7 +166,8 @@ def people(tables: Tables, score: str, waves: Sequence[int], first: int) -> Peop
     facts |= found
     table, facts[EARLIER] = _before(table, said, waves)
     usual.append(EARLIER)
-    return People(table=table, facts=facts, usual=tuple(usual), faults=rows.faults)
+    later = sum(month >= first for month in waves)
+    return People(table=table, facts=facts, usual=tuple(usual), waves=later, faults=rows.faults)
 
 
 def _crossed(customers: Any, waves: Sequence[int]) -> Any:
@@ -228,8 +232,9 @@ def _near(waves: Sequence[int], source: Any, months: int) -> Any:
 
 
 def _kinds(tables: Tables, source: Any) -> list[str]:
-    """Return the most frequent kinds, the first the most frequent."""
-    found = tables.fetch(source.group_by("kind").aggregate(rows=source.count()))
+    """Return the most frequent kinds, the first the most frequent; of those that enough customers had to be named."""
+    found = tables.fetch(source.group_by("kind").aggregate(rows=source.count(), people=source.customer.nunique()))
+    found = found[found["people"] >= max(SHOWN_FROM, tables.study.about.min_cell)]
     found = found.dropna(subset="kind").sort_values(["rows", "kind"], ascending=[False, True])
     return [str(kind) for kind in found["kind"].head(KINDS)]
 
@@ -316,6 +321,9 @@ def _literal(number: int) -> Any:
 def counted(tables: Tables, of: People, margins: Sequence[str], judges: Sequence[str]) -> pd.DataFrame:
     """Count people by cell, bucket, whether asked, and answer; one scan after the one that finds the cuts.
 
+    A judge that tells fewer than ``min_cell`` customers apart, of those who answered or of the silent, is known of
+    nobody: those who differ from its median in the waves looked at, as few may have what it counts, or nearly all.
+
     Returns:
         Columns ``later``, ``bucket``, ``m_0``, … (a band's number, −1 for unknown, or a category), ``asked``,
         ``answer``, ``n`` (customers and waves), ``weight`` and for each judge ``k_0`` (weight of those of whom it is
@@ -325,7 +333,7 @@ def counted(tables: Tables, of: People, margins: Sequence[str], judges: Sequence
         DataError: Customers who cannot be weighted.
     """
     table, facts = of.table, of.facts
-    cuts = _cuts(tables, table, {name: facts[name] for name in margins})
+    cuts, middles = _cuts(tables, table, {name: facts[name] for name in margins}, [facts[name] for name in judges])
     columns = {f"m_{i}": _band(table, facts[name], cuts.get(name)) for i, name in enumerate(margins)}
     judged = {f"j_{i}": table[facts[name].column] for i, name in enumerate(judges)}
     keep = ["later", "bucket", "asked", "answer", "weight", *of.faults]
@@ -336,30 +344,47 @@ def counted(tables: Tables, of: People, margins: Sequence[str], judges: Sequence
         known = value.notnull().ifelse(table.weight, 0)
         filled = ibis.coalesce(value, 0).cast("int64")
         sums |= {f"k_{i}": known.sum(), f"v_{i}": (known * filled).sum(), f"q_{i}": (known * filled * filled).sum()}
+        sums[f"o_{i}"] = count_true(value.cast("float64") != middles[i])
     frame = tables.fetch(table.group_by(["later", "bucket", *columns, "asked", "answer"]).aggregate(**sums))
     if wrong := [f"{text}: {int(frame[name].sum())}" for name, text in of.faults.items() if frame[name].sum()]:
         raise DataError("These tables cannot be measured as they are.", wrong)
     frame = frame.drop(columns=list(of.faults)).astype(dict.fromkeys(sums.keys() - of.faults.keys(), "float64"))
+    now, said = frame["later"] == 1, frame["answer"].notna()
+    for i in range(len(judges)):
+        others = frame.pop(f"o_{i}")
+        parts = np.array([others[now & said].sum(), others[now & ~said].sum()])
+        few = (parts > 0) & (parts < tables.study.about.min_cell * of.waves)
+        if few.any() or not parts.any():
+            frame[[f"k_{i}", f"v_{i}", f"q_{i}"]] = 0.0
     return frame.sort_values(["later", "bucket", *columns, "asked", "answer"], ignore_index=True)
 
 
-def _cuts(tables: Tables, table: Any, facts: Mapping[str, Fact]) -> dict[str, list[float]]:
-    """Return the values at which numbers are cut into bands of about equal size; none of them twice."""
+def _cuts(
+    tables: Tables, table: Any, facts: Mapping[str, Fact], judges: Sequence[Fact]
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Return the values at which numbers are cut into bands of about equal size, none of them twice, and medians.
+
+    Medians are those of the judges in the waves looked at: what nearly all have, if nearly all have the same.
+    """
     shares = {
         f"p_{i}_{part}": table[fact.column].cast("float64").quantile(part / fact.bands)
         for i, fact in enumerate(facts.values())
         if fact.bands is not None
         for part in range(1, fact.bands)
     }
+    for i, judge in enumerate(judges):
+        now = (table.later == 1).ifelse(table[judge.column].cast("float64"), ibis.null("float64"))
+        shares[f"middle_{i}"] = now.quantile(0.5)
     if not shares:
-        return {}
+        return {}, []
     found = tables.fetch(table.aggregate(**shares)).iloc[0]
     cuts: dict[str, list[float]] = {}
     for i, (name, fact) in enumerate(facts.items()):
         if fact.bands is not None:
             values = {float(found[f"p_{i}_{part}"]) for part in range(1, fact.bands)}
             cuts[name] = sorted(cut for cut in values if np.isfinite(cut))
-    return cuts
+    middles = [found[f"middle_{i}"] for i in range(len(judges))]
+    return cuts, [float(middle) if pd.notna(middle) else 0.0 for middle in middles]
 
 
 def _band(table: Any, fact: Fact, cuts: Sequence[float] | None) -> Any:

@@ -9,7 +9,7 @@ was picked for being extreme comes back by itself; how far is said beside it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -27,7 +27,7 @@ from rox.metrics.source import TIMES, Tables, time_label
 from rox.metrics.watch_charts import WEIGHT, Course, Floats, Key, charted, depth_of
 from rox.numerics.arms import benjamini_hochberg
 from rox.numerics.monitoring import change_date, change_points, tree_rejections
-from rox.numerics.recursive import common_autocorrelation, self_starting, simes
+from rox.numerics.recursive import Series, self_starting, simes
 
 LEARN = MappingProxyType({"month": 12, "quarter": 8})
 """Periods a series learns from before it is charted."""
@@ -54,7 +54,8 @@ class Watch:
             ``earliest`` to ``latest``, ``before`` and ``after``.
         moved: One row per group that reaches the last period: ``residual`` (the average of late residuals over its
             error), ``p``, ``q`` (Benjamini & Hochberg over all), ``moved`` (down the tree, q = 0.10).
-        run_lengths: Periods between false alarms of a group at rest, by chart.
+        run_lengths: Periods between false alarms of a group at rest, by chart; more where nothing but sampling makes
+            periods differ, since that is not known beforehand.
         expected_false: False alarms to expect in a period over all groups and charts.
         checks: What a reader must know.
     """
@@ -89,7 +90,8 @@ def watch(
     """Chart a measure over a tree of groups and say what moved.
 
     Assumption: in the periods learnt from nothing lasting happened. Periods of fewer than 30 effective answers, and
-    groups below the study's smallest cell, are not charted.
+    groups below the study's smallest cell, are not charted. Where periods hang together by themselves, a lasting shift
+    is found later than where they do not: slow swings and shifts look alike, most of all in a group that stands alone.
 
     Args:
         tables: Loaded tables.
@@ -124,9 +126,7 @@ def watch(
             f"No group has enough periods of {score!r} to be charted.",
             [f"more than {needed} of {SHOWN_FROM} effective answers; take longer periods or fewer levels"],
         )
-    rho = _pooled_rho(courses, needed)
-    courses = [_standardised(course, needed, rho) for course in courses]
-    charts, alarms, lengths = charted(courses, levels, every, needed, run_length, rho)
+    charts, alarms, lengths = charted(courses, levels, every, needed, run_length)
     last = max(int(course.at[-1]) for course in courses)
     current = sum(int(course.at[-1]) == last for course in courses)
     expected = current * sum(1 / length for length in lengths.values())
@@ -137,7 +137,7 @@ def watch(
         series=display,
         charts=charts,
         alarms=alarms,
-        changes=_changes(courses, levels, every, rho),
+        changes=_changes(courses, levels, every),
         moved=_moved(courses, levels, needed, last, q),
         run_lengths=MappingProxyType(lengths),
         expected_false=expected,
@@ -232,38 +232,31 @@ def _courses(
         if (own := key[: depth_of(key)]) in seasons:
             months, covariance = seasons[own]
             errors = covariance[np.ix_(*[np.searchsorted(months, at)] * 2)]
-        found.append(
-            Course(
-                key=key,
-                at=at,
-                y=y,
-                v=v,
-                errors=errors,
-                process=np.full(y.size, np.nan),
-                residual=np.full(y.size, np.nan),
-            )
-        )
-    return sorted(found, key=lambda course: (depth_of(course.key), course.key))
-
-
-def _pooled_rho(courses: Sequence[Course], learn: int) -> float:
-    deepest = max(depth_of(course.key) for course in courses)
-    leaves = [course for course in courses if depth_of(course.key) == deepest]
-    return common_autocorrelation(
-        [course.y[:learn] - course.y[:learn].mean() for course in leaves], [course.v[:learn] for course in leaves]
+        found.append((key, at, y, v, errors))
+    if not found:
+        return []
+    found.sort(key=lambda each: (depth_of(each[0]), each[0]))
+    deepest = depth_of(found[-1][0])
+    judged = self_starting(
+        [Series(y=y, at=at.astype(float), sampling=errors) for _, at, y, _, errors in found],
+        learn=learn,
+        shared=[place for place, (key, *_) in enumerate(found) if depth_of(key) == deepest],
     )
+    return [
+        Course(key=key, at=at, y=y, v=v, errors=errors, judged=each)
+        for (key, at, y, v, errors), each in zip(found, judged, strict=True)
+    ]
 
 
-def _standardised(course: Course, learn: int, rho: float) -> Course:
-    residual, process = self_starting(course.y, course.at, course.errors, learn=learn, rho=rho)
-    return replace(course, residual=residual, process=process)
+def _changes(courses: Sequence[Course], levels: Key, every: str) -> pd.DataFrame:
+    """Cut every group's whole series where its mean changed, and say how sure the date is.
 
-
-def _changes(courses: Sequence[Course], levels: Key, every: str, rho: float) -> pd.DataFrame:
-    """Cut every group's whole series where its mean changed, and say how sure the date is."""
+    Half a squared step is the process variance times 1 − ρ: a real change raises ρ as well, and dividing by it once
+    more would hide the change. So where months hang together more dates come by chance than one in a hundred.
+    """
     rows = []
     for course in courses:
-        steps = np.diff(course.y)
+        steps, rho = np.diff(course.y), float(course.judged.rho[-1])
         process = max(0.0, float((steps**2).mean()) / 2 - float(course.v.mean()))
         variance = course.v + process * (1 + rho) / (1 - rho)
         found = change_points(course.y, variance)
@@ -289,7 +282,7 @@ def _changes(courses: Sequence[Course], levels: Key, every: str, rho: float) -> 
 def _moved(courses: Sequence[Course], levels: Key, learn: int, last: int, q: float) -> pd.DataFrame:
     """Say which groups moved lately, down the tree."""
     current = [course for course in courses if int(course.at[-1]) == last]
-    score = np.array([_lately(course.residual[learn:]) for course in current])
+    score = np.array([_lately(course.judged.residual[learn:]) for course in current])
     own = 2 * stats.norm.sf(np.abs(score))
     places = {course.key: place for place, course in enumerate(current)}
     parent = np.array([_parent(course.key, places) for course in current])

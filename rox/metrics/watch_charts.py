@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rox.metrics.display import ALL
 from rox.metrics.source import time_label
 from rox.numerics.monitoring import Chart, cusum, ewma
+from rox.numerics.recursive import Judged
 
 Floats = NDArray[np.float64]
 Key = tuple[str, ...]
@@ -21,7 +22,7 @@ WEIGHT = 0.2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
-    """One group's way through time: periods, values, variances of sampling and process, standardised residuals.
+    """One group's way through time: periods, values and variances of sampling, and how each period was judged.
 
     ``errors`` is ``v``, or the covariance of the errors where the season is taken out.
     """
@@ -31,12 +32,11 @@ class Course:
     y: Floats
     v: Floats
     errors: Floats
-    process: Floats
-    residual: Floats
+    judged: Judged
 
 
 def charted(
-    courses: Sequence[Course], levels: Key, every: str, learn: int, run_length: float, rho: float
+    courses: Sequence[Course], levels: Key, every: str, learn: int, run_length: float
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
     """Chart every group, and start its charts again after each alarm.
 
@@ -46,7 +46,6 @@ def charted(
         every: Kind of the periods.
         learn: Periods before the first that is charted.
         run_length: Periods between false alarms of a moving average at rest.
-        rho: Autocorrelation of the process.
 
     Returns:
         The frames ``charts`` and ``alarms``, and the run lengths by chart.
@@ -54,7 +53,7 @@ def charted(
     charts, alarms = [], []
     lengths: dict[str, float] = {}
     for course in courses:
-        e = course.residual[learn:]
+        e = course.judged.residual[learn:]
         average, at_average = _restarted(lambda part: ewma(part, weight=WEIGHT, run_length=run_length), e)
         sums, at_sums = _restarted(cusum, e)
         lengths = {"ewma": average.run_length, "cusum": sums.run_length}
@@ -76,9 +75,9 @@ def charted(
         for name, chart, places in (("ewma", average, at_average), ("cusum", sums, at_sums)):
             for place in places:
                 here, before = learn + place, course.y[: learn + place]
-                process = float(course.process[here])
+                process = float(course.judged.process[here])
                 expected = float(np.average(before, weights=1 / (course.v[:here] + process)))
-                kept = rho * process / (process + float(course.v[here]))
+                kept = float(course.judged.rho[here]) * process / (process + float(course.v[here]))
                 alarms.append(
                     {
                         **named,

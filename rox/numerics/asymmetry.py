@@ -117,7 +117,8 @@ def penalty_reward(
         controls: (n, q) held equal.
 
     Raises:
-        ValueError: shapes, missing values, or nobody with a low or with a high rating of a driver.
+        ValueError: shapes, missing values, or nobody with a low, with a high, or with a middle rating of a driver,
+            from which the other two are told apart.
     """
     x, y = np.asarray(ratings, dtype=np.float64), np.asarray(score, dtype=np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -127,6 +128,8 @@ def penalty_reward(
     parts = [(below * w[:, None]).sum(0) / w.sum(), (above * w[:, None]).sum(0) / w.sum()]
     if empty := [place for place in range(x.shape[1]) if not (parts[0][place] > 0 and parts[1][place] > 0)]:
         raise ValueError(f"drivers {empty} have nobody with a low or nobody with a high rating; choose other limits")
+    if full := np.flatnonzero(~((~below & ~above) * w[:, None] > 0).any(0)).tolist():
+        raise ValueError(f"drivers {full} have nobody with a rating between low and high; choose other limits")
     design = np.column_stack([np.ones(len(y)), below, above, held])
     root = np.sqrt(w)
     beta = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -86,7 +87,8 @@ def lmg(
         worth = np.stack([_explained(r, _members(coalition, parts)) for coalition in range(2**p)])
         shares = np.moveaxis(shapley(worth), 0, -1)
         return Importance(r2=worth[-1], shares=shares, error=np.zeros_like(shares))
-    drawn = sampled_shapley(lambda c: _explained(r, _members(c, parts)), p, permutations=permutations, rng=rng)
+    worth_of = cache(lambda coalition: _explained(r, _members(coalition, parts)))
+    drawn = sampled_shapley(worth_of, p, permutations=permutations, rng=rng)
     return Importance(
         r2=_explained(r, list(range(r.shape[-1] - 1))),
         shares=np.moveaxis(drawn.values, 0, -1),
@@ -170,6 +172,18 @@ def general_factor(matrix: ArrayLike) -> tuple[float, float]:
         raise ValueError("a halo needs at least two drivers")
     pairs = drivers[np.triu_indices(len(drivers), 1)]
     return float(pairs.min()), float(np.linalg.eigvalsh(drivers)[-1] / len(drivers))
+
+
+def dependent(matrix: ArrayLike, tolerance: float = 1e-6) -> tuple[int, ...]:
+    """Return which variables make up a sum that does not vary; none where each adds something of its own.
+
+    Args:
+        matrix: (k, k) correlations of the variables, as they are before any repair.
+        tolerance: Variance of a standardised sum, on either side of 0, that is taken for none.
+    """
+    values, vectors = np.linalg.eigh(np.asarray(matrix, dtype=np.float64))
+    sums = np.abs(vectors[:, np.abs(values) < tolerance])
+    return tuple(int(place) for place in np.flatnonzero((sums > 1e-2).any(1)))
 
 
 def nearest_correlation(matrix: ArrayLike, floor: float = 1e-6) -> tuple[Floats, float]:

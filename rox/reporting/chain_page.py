@@ -15,11 +15,12 @@ from rox.reporting.chain_figure import chain_svg
 from rox.reporting.chain_numbers import Tell
 from rox.reporting.html import UNSEEN
 from rox.reporting.numbers import form, significant, step_of, written
+from rox.reporting.panels import Drawing
 from rox.reporting.plain_page import plain_page
 from rox.reporting.plain_text import plain_text
 
 HOW = ("arrow", "before", "best", "product", "rollout", "hidden")
-TONES: dict[str, Tone] = {"agree": "good", "apart": "bad", "open": "warn", "alone": "quiet"}
+TONES: dict[str, Tone] = {"agree": "good", "apart": "bad", "open": "warn", "time": "warn", "alone": "quiet"}
 
 
 def chain_page(chain: Chain, language: Language = "en", *, least: int = 1, study: str = "") -> str:
@@ -36,6 +37,17 @@ def chain_page(chain: Chain, language: Language = "en", *, least: int = 1, study
     parts = chain_parts(chain, language, least=least)
     title, kind = chain.title[language], say("chain.kind", language)
     return plain_page(title, language, parts, kind=kind, subtitle=study).translate(UNSEEN)
+
+
+def drawing(chain: Chain, language: Language = "en", *, least: int = 1) -> Drawing:
+    """Return the drawing alone, for a notebook.
+
+    Args:
+        chain: The chain.
+        language: Of the words.
+        least: Customers a group must have to be shown.
+    """
+    return Drawing(chain_svg(Tell(chain=chain, language=language, least=least)))
 
 
 def chain_text(chain: Chain, language: Language = "en", *, least: int = 1) -> str:
@@ -119,7 +131,13 @@ def _path(tell: Tell, product: Product) -> tuple[str | Cell, ...]:
     moved = written("number", language).number(product.move)
     moved = moved if product.move < 0 else f"+{moved}"
     size = shape.number(product.value)
-    after = say("chain.product.after", language, size=size, months=product.months, through=through)
+    after = say(
+        "chain.product.kept" if product.is_kept else "chain.product.after",
+        language,
+        size=size,
+        months=product.months,
+        through=through,
+    )
     return (
         " → ".join(tell.name(key) for key in product.path),
         say(f"chain.move.{product.per}", language, n=moved, months=tell.chain.months),
@@ -139,6 +157,9 @@ def _direct(tell: Tell, direct: Reading | None) -> str:
 
 
 def _agreement(tell: Tell, product: Product) -> str:
+    if product.agreement == "time" and product.direct is not None:
+        mine, theirs = ("–".join(map(str, dict.fromkeys(lag))) for lag in (product.through_lag, product.direct.lag))
+        return say("chain.agree.time", tell.language, mine=mine, theirs=theirs)
     if product.ratio is None:
         return say(f"chain.agree.{product.agreement}", tell.language)
     middle, low, high = product.ratio

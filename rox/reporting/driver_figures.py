@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 
 from rox.core.study import Scale
@@ -20,10 +23,15 @@ from rox.reporting.svg import BAND, GAIN, INK, LOSS, MUTED, with_faces
 RECORDED = ("event", "topic")
 """Kinds of drivers that nobody was asked about."""
 ANY = "*"
+BACK: Mapping[str, Any] = MappingProxyType({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8})
+"""Behind words, so that a line does not strike them out."""
 GAP = 12.0
 """Points between the lines of names."""
+JOINT = 2.146
+"""Standard errors within which a pair of normal numbers lies with 90% probability."""
 SURE = 0.8
 """Probability from which a quadrant's colour is worn."""
+NORMAL_90 = 1.645
 UNITS: Mapping[str, str] = {Unit.MONEY_PER_CUSTOMER: "money", Unit.RATIO: "share"}
 QUADRANTS: Mapping[str, str] = {"improve": LOSS, "keep": GAIN, "watch": MUTED, "enough": MUTED, "open": INK}
 
@@ -48,7 +56,7 @@ def _name(name: str, scales: Mapping[str, Scale], pillars: Mapping[str, str], la
     if kind == "events":
         return say("figure.drivers.event", language, kind=_spaced(what))
     if kind == "topic":
-        of, slash, topic = what.rpartition("/")
+        of, slash, topic = what.partition("/") if "/" in what else (ANY, "", what)
         topic = scales[topic].label[language] if topic in scales else _spaced(topic)
         if not slash or of == ANY:
             return say("figure.drivers.topic", language, topic=topic)
@@ -107,11 +115,11 @@ def quadrant(
     labels: Mapping[str, str] | None = None,
     language: Language = "en",
 ) -> Axes:
-    """Draw how good each rated part is against how much it matters, with 90% ranges of both.
+    """Draw how good each rated part is against how much it matters, with ellipses that hold both with 90% probability.
 
     How much it matters is its share of the score's variance; or the money that goes with it, where an effect of the
-    score on money is at hand. Only parts whose quadrant is sure (probability 0.8) wear its colour; the others are drawn
-    in ink.
+    score on money is at hand: then lines are the 90% ranges of each, and what is money itself is only named. Dashes are
+    the cuts. Only parts whose quadrant is sure (probability 0.8) wear its colour; the others are drawn in ink.
 
     Args:
         table: ``drivers(…).quadrant``.
@@ -122,34 +130,84 @@ def quadrant(
     """
     if table.empty:
         return _nothing(ax, language)
-    x, wide = table["performance"].to_numpy(dtype=float), 1.645 * table["performance_se"].to_numpy(dtype=float)
-    y, tall, colours, unit, currency = _heights(table, money)
-    for place, colour in enumerate(colours):
-        down_and_up = tall[:, [place]]
-        ax.errorbar(x[place], y[place], down_and_up, wide[place], fmt="o", color=colour, markersize=6, linewidth=1.2)
+    given, (y, tall, colours, unit, currency) = table, _heights(table, money)
+    is_drawn = np.isfinite(y)
+    if not is_drawn.any():
+        return _nothing(ax, language)
+    table, y, tall, colours = table[is_drawn], y[is_drawn], tall[:, is_drawn], list(np.array(colours)[is_drawn])
+    times = JOINT if money is None else NORMAL_90
+    x, wide = table["performance"].to_numpy(dtype=float), times * table["performance_se"].to_numpy(dtype=float)
+    _draw_points(ax, table, (x, y), (wide, tall), colours, is_joint=money is None)
+    cut = float(table["cut"].iloc[0])
     ax.axhline(y.mean(), color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
-    ax.axvline(x.mean(), color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
-    reach = float(np.ptp([*(x - wide), *(x + wide)])) or 1.0
-    ax.set_xlim(min(x - wide) - 0.10 * reach, max(x + wide) + 0.50 * reach)
+    ax.axvline(cut, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+    ends = [*(x - wide), *(x + wide), cut]
+    reach = float(np.ptp(ends)) or 1.0
+    ax.set_xlim(min(ends) - 0.10 * reach, max(ends) + 0.50 * reach)
     tallest = float(np.ptp([*(y - tall[0]), *(y + tall[1])])) or 1.0
     ax.set_ylim(min(y - tall[0]) - 0.10 * tallest, max(y + tall[1]) + 0.18 * tallest)
     _name_points(ax, _called(table["driver"], labels), x, y, x + wide)
-    ends = {"improve": (0.01, 0.98, "left", "top"), "keep": (0.99, 0.98, "right", "top")}
-    ends |= {"watch": (0.01, 0.02, "left", "bottom"), "enough": (0.99, 0.02, "right", "bottom")}
-    for key, (across, up, ha, va) in ends.items():
-        text = say(f"figure.drivers.{key}", language)
-        ax.text(across, up, text, transform=ax.transAxes, ha=ha, va=va, fontsize=SMALL, color=MUTED)
+    _name_corners(ax, language)
     label_ticks(ax, unit, language, "y", currency=currency)
-    of_scale = bool(table.get("of_scale", pd.Series([False])).iloc[0])
+    of_scale = bool(table["of_scale"].iloc[0])
     if of_scale:
         label_ticks(ax, "share", language, "x")
     ax.set_xlabel(say("figure.drivers.performance_of_scale" if of_scale else "figure.drivers.performance", language))
     ax.set_ylabel(_what_it_is_worth(money, language))
-    if money is not None:
-        said = say("figure.drivers.association", language, grade=money["grade"].max())
-        ax.set_title(said, fontsize=SMALL, color=MUTED, loc="left")
+    ax.set_title(
+        _title(money, _called(given["driver"][~is_drawn], labels), language), fontsize=SMALL, color=MUTED, loc="left"
+    )
     sns.despine(ax=ax)
     return with_faces(ax, language)
+
+
+def _draw_points(
+    ax: Axes,
+    table: pd.DataFrame,
+    points: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ranges: tuple[NDArray[np.float64], NDArray[np.float64]],
+    colours: Sequence[str],
+    *,
+    is_joint: bool,
+) -> None:
+    """Draw points with their ellipses, or with a range across and one down and up."""
+    (x, y), (wide, tall) = points, ranges
+    for place, colour in enumerate(colours):
+        if is_joint:
+            ax.plot(x[place], y[place], "o", color=colour, markersize=6)
+            ax.add_patch(_ellipse(table.iloc[place], colour))
+        else:
+            ends = tall[:, [place]]
+            ax.errorbar(x[place], y[place], ends, wide[place], fmt="o", color=colour, markersize=6, linewidth=1.2)
+
+
+def _name_corners(ax: Axes, language: Language) -> None:
+    corners = {"improve": (0.01, 0.98, "left", "top"), "keep": (0.99, 0.98, "right", "top")}
+    corners |= {"watch": (0.01, 0.02, "left", "bottom"), "enough": (0.99, 0.02, "right", "bottom")}
+    for key, (across, up, ha, va) in corners.items():
+        text = say(f"figure.drivers.{key}", language)
+        ax.text(across, up, text, transform=ax.transAxes, ha=ha, va=va, fontsize=SMALL, color=MUTED, bbox=dict(BACK))
+
+
+def _title(money: pd.DataFrame | None, left_out: Sequence[str], language: Language) -> str:
+    """Say what ranges hold, how far money can be believed, and which drivers are money themselves."""
+    if money is None:
+        return say("figure.drivers.ellipses", language)
+    grade = money.loc[money["value"].notna(), "grade"].max()
+    told = say("figure.drivers.association", language, grade=grade)
+    own = say("figure.drivers.own_money", language, drivers=", ".join(left_out))
+    return f"{told}\n{own}" if left_out else told
+
+
+def _ellipse(row: pd.Series[Any], colour: str) -> Ellipse:
+    """Return where performance and importance lie together with 90% probability."""
+    across, up = float(row["performance_se"]), float(row["importance_se"])
+    together = float(row["correlation"]) * across * up
+    values, vectors = np.linalg.eigh([[across**2, together], [together, up**2]])
+    wide, tall = 2 * JOINT * np.sqrt(np.maximum(values, 0.0))
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    middle = (float(row["performance"]), float(row["importance"]))
+    return Ellipse(middle, wide, tall, angle=angle, edgecolor=colour, facecolor="none", linewidth=1.2)
 
 
 def _name_points(
@@ -166,7 +224,7 @@ def _name_points(
         taken.append((float(x[place]), up))
         ax.annotate(
             called[place], (right[place], y[place]), (5, up - at[place]), textcoords="offset points", fontsize=SMALL,
-            color=INK, va="center",
+            color=INK, va="center", bbox=dict(BACK),
         )  # fmt: skip
 
 
@@ -175,7 +233,7 @@ def _heights(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str], str, str]:
     """Return how much each part matters, how far its range goes down and up, its colour; the unit and the currency."""
     if money is None:
-        tall = 1.645 * table["importance_se"].to_numpy(dtype=float)
+        tall = JOINT * table["importance_se"].to_numpy(dtype=float)
         colours = [QUADRANTS[each] for each in table["quadrant"]]
         return table["importance"].to_numpy(dtype=float), np.stack([tall, tall]), colours, "share", ""
     rows = money.set_index("driver").loc[list(table["driver"])]

@@ -92,6 +92,7 @@ def shares(
     values: pd.DataFrame,
     scale: Scale,
     names: Mapping[str, str] | None = None,
+    period: str = "",
     language: Language = "en",
 ) -> Axes:
     """Draw who answers what: the worst to the left of zero, the best to the right, those between beyond them.
@@ -106,6 +107,7 @@ def shares(
         values: The same groups as of ``scores``, with the intervals.
         scale: Of the question.
         names: What groups are called; their own names by default.
+        period: When the answers were given, for the caption.
         language: Of the labels.
     """
     parts = classes(distribution, scale)
@@ -146,7 +148,8 @@ def shares(
         ax.text(end + 0.02 * (end - left_end), float(place), text, va="center", fontsize=SMALL, color=INK)
     ax.set_xlim(left_end - 2, end + 0.42 * (end - left_end))
     _ticks(ax, left_end, end, language)
-    ax.set_xlabel(say("figure.experience.shares.axis", language), loc="left")
+    axis = "figure.experience.shares.of" if period else "figure.experience.shares.axis"
+    ax.set_xlabel(say(axis, language, period=period), loc="left")
     ax.axvline(0, color=INK, linewidth=0.9)
     handles, labels = ax.get_legend_handles_labels()
     order_of = sorted(range(len(labels)), key=lambda place: labels[place] not in heads)
@@ -266,7 +269,9 @@ def limits(found: Watched, ax: Axes, *, language: Language = "en") -> Axes:
     return with_faces(ax, language)
 
 
-def side_by_side(found: Placed, ax: Axes, *, metric: str = "", language: Language = "en") -> Axes:
+def side_by_side(
+    found: Placed, ax: Axes, *, metric: str = "", names: Mapping[str, str] | None = None, language: Language = "en"
+) -> Axes:
     """Draw companies under each other with intervals, and beside each what can be said of its rank.
 
     Hollow points are those who asked otherwise than oneself; the name says in what.
@@ -275,6 +280,7 @@ def side_by_side(found: Placed, ax: Axes, *, metric: str = "", language: Languag
         found: The companies.
         ax: Where to draw.
         metric: Of the table; its first by default.
+        names: What companies are called; as in the table by default.
         language: Of the labels.
     """
     table = found.table
@@ -298,7 +304,7 @@ def side_by_side(found: Placed, ax: Axes, *, metric: str = "", language: Languag
             fontsize=SMALL, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
     ax.axvline(value[0], color=RULE, linewidth=0.9, zorder=0)
-    name_rows(ax, [_company(row, language) for _, row in rows.iterrows()], most=4)
+    name_rows(ax, [_company(row, names, language) for _, row in rows.iterrows()], most=4)
     span = float(np.ptp([*low, *high])) or 1.0
     ax.set_xlim(low.min() - 0.05 * span, high.max() + 0.75 * span)
     _ticks(ax, float(low.min()), float(high.max()), language, unit)
@@ -307,11 +313,14 @@ def side_by_side(found: Placed, ax: Axes, *, metric: str = "", language: Languag
     return with_faces(ax, language)
 
 
-def _company(row: pd.Series, language: Language) -> str:
+def _company(row: pd.Series, names: Mapping[str, str] | None, language: Language) -> str:
+    company = (names or {}).get(str(row["company"]), str(row["company"]))
+    if row.get("date") is not None and not pd.isna(row.get("date")):
+        company = say("figure.experience.company_of", language, company=company, year=row["date"].year)
     if not row["differs"]:
-        return str(row["company"])
+        return company
     what = joined((say(f"rivals.{each}", language) for each in str(row["differs"]).split(",")), language)
-    return say("figure.experience.differs", language, company=row["company"], what=what)
+    return say("figure.experience.differs", language, company=company, what=what)
 
 
 def _groups(frame: pd.DataFrame) -> pd.Series[str]:
@@ -370,15 +379,15 @@ def _periods(ax: Axes, at: np.ndarray, labels: pd.Series[str]) -> None:
 def _mark_alarms(
     ax: Axes, at: np.ndarray, value: pd.Series[float], direction: pd.Series[int], language: Language
 ) -> None:
-    if not len(at):
-        return
-    name: str | None = say("figure.experience.alarm", language)
+    said = set()
     for x, y, way in zip(at, value, direction, strict=True):
+        side = "above" if way > 0 else "below"
+        name = None if side in said else say(f"figure.experience.alarm.{side}", language)
+        said.add(side)
         ax.plot(
             [x], [y], "^" if way > 0 else "v", color="none", markeredgecolor=LOSS, markersize=13, markeredgewidth=1.6,
-            label=name,
+            linestyle="none", label=name,
         )  # fmt: skip
-        name = None
 
 
 def _ticks(ax: Axes, start: float, end: float, language: Language, unit: str = "number") -> None:

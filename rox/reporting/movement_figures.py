@@ -88,7 +88,7 @@ class Drilled(Protocol):
 
     @property
     def verdict(self) -> str:
-        """``found``, ``diffuse`` or ``still``."""
+        """``found``, ``diffuse``, ``still`` or ``open``."""
 
 
 def bridge(found: Movement, ax: Axes, *, language: Language = "en") -> Axes:

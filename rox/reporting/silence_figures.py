@@ -164,18 +164,22 @@ def tipping(found: Silent, ax: Axes, *, language: Language = "en") -> Axes:
             va="bottom",
         )  # fmt: skip
     ax.set_xlim(-reach, reach)
-    title = tipping_words(row, against, unit, _metric(metric, language), language)
+    told = _estimated(found, row, metric, mean)
+    title = tipping_words(row, against, unit, _metric(metric, language), language, told=told)
     ax.set_title(wrapped(title, 120, most=3), loc="left", fontsize=SMALL + 1, color=INK)
     label_ticks(ax, unit, language, "x", signed=True, ticks=9)
     label_ticks(ax, unit, language, "y")
     ax.set_xlabel(say("figure.silence.gap", language))
-    ax.set_ylabel(wrapped(say("figure.silence.all", language, metric=_metric(metric, language)), 36))
+    label = say("figure.silence.all.of", language, metric=_metric(metric, language), waves=row["first"])
+    ax.set_ylabel(wrapped(label, 44))
     sns.despine(ax=ax)
     return with_faces(ax, language)
 
 
-def tipping_words(row: pd.Series, against: float, unit: str, metric: str, language: Language) -> str:
-    """Say what a conclusion is, what gap turns it, and with which odds of answering that gap comes about.
+def tipping_words(
+    row: pd.Series, against: float, unit: str, metric: str, language: Language, *, told: pd.DataFrame | None = None
+) -> str:
+    """Say what a conclusion is and how sure, what gap turns it, and with which odds of answering that gap comes about.
 
     Args:
         row: Of ``sensitivity``.
@@ -183,12 +187,20 @@ def tipping_words(row: pd.Series, against: float, unit: str, metric: str, langua
         unit: How numbers are written.
         metric: What the mean is called.
         language: Of the sentence.
+        told: The estimates that the conclusion is of, ``value``, ``low``, ``high``, its own first: where the range of
+            any holds what it is held against, the conclusion is said not to be sure.
     """
     shape = form(unit, language, like=(row["delta"], row["difference"]))
     plain = written(unit, language)
     side = "above" if row["difference"] > 0 else "below"
     values = {"metric": metric, "against": plain.number(round(against, 6)), "second": row["second"]}
-    said = say(f"figure.silence.tip.{row['conclusion']}.{side}", language, **values)
+    key = f"figure.silence.tip.{row['conclusion']}.{side}"
+    if told is not None and len(told):
+        line = against if row["conclusion"] == "level" else 0.0
+        unsure = bool(((told["low"] <= line) & (line <= told["high"])).any())
+        key += ".unsure" if unsure else ".told"
+        values["told"] = _told(told, unit, language)
+    said = say(key, language, **values)
     way = "lower" if row["delta"] < 0 else "higher"
     turns = say(f"figure.silence.tip.{way}", language, gap=shape.number(abs(row["delta"])))
     odds = float(row["odds"])
@@ -197,6 +209,25 @@ def tipping_words(row: pd.Series, against: float, unit: str, metric: str, langua
     else:
         comes = say(f"figure.silence.tip.{'glad' if odds >= 1 else 'sad'}", language, odds=_times(max(odds, 1 / odds)))
     return say("figure.silence.tip", language, said=said, turns=turns, comes=comes)
+
+
+def _estimated(found: Silent, row: pd.Series, metric: str, mean: float) -> pd.DataFrame:
+    """Return the weighted estimates a conclusion is of, the one whose mean is drawn first."""
+    period = "change" if row["conclusion"] == "change" else found.waves
+    rows = found.estimates[(found.estimates["period"] == period) & (found.estimates["metric"] == metric)]
+    rows = rows[(rows["estimator"] != "raw") & rows["se"].notna()] if (rows["estimator"] != "raw").any() else rows
+    own = float(row["difference"]) if period == "change" else mean
+    return rows.iloc[(rows["value"] - own).abs().argsort(kind="stable").to_numpy()]
+
+
+def _told(told: pd.DataFrame, unit: str, language: Language) -> str:
+    """Write an estimate with its range, and where the others run to further, their range too."""
+    low, high = told["low"].to_numpy(dtype=float), told["high"].to_numpy(dtype=float)
+    shape = form(unit, language, like=(*low, *high), step=_step(low, high))
+    values = {"value": shape.number(float(told["value"].iloc[0])), "range": shape.span(low[0], high[0])}
+    if low.min() < low[0] or high.max() > high[0]:
+        return say("figure.silence.tip.others", language, spread=shape.span(low.min(), high.max()), **values)
+    return say("figure.silence.tip.range", language, **values)
 
 
 def response(found: Silent, ax: Axes, *, language: Language = "en") -> Axes:
@@ -275,11 +306,12 @@ def late(found: Silent, ax: Axes, *, language: Language = "en") -> Axes:
     ax.vlines(at, value - reach, value + reach, color=GAIN, linewidth=2)
     ax.plot(at, value, "o", color=GAIN, markersize=6, linestyle="none")
     ax.plot([len(steps)], silent, "D", color=INK, markerfacecolor="white", markersize=7, markeredgewidth=1.5)
-    days = zip(steps["days_from"], steps["days_to"], strict=True)
-    names = [f"{first:.0f}" if first == last else f"{first:.0f}–{last:.0f}" for first, last in days]
+    order = "reminders" if "reminders_from" in steps and steps["reminders_from"].notna().all() else "days"
+    ends = zip(steps[f"{order}_from"], steps[f"{order}_to"], strict=True)
+    names = [f"{first:.0f}" if first == last else f"{first:.0f}–{last:.0f}" for first, last in ends]
     ax.set_xticks([*at, len(steps)], [*names, say("figure.silence.never", language)])
     ax.set_xlim(-0.5, len(steps) + 0.5)
-    ax.set_xlabel(say("figure.silence.days", language))
+    ax.set_xlabel(say(f"figure.silence.{order}", language))
     metric = str(found.estimates["metric"].iloc[0])
     label_ticks(ax, unit_of(str(found.estimates["unit"].iloc[0])), language, "y", ticks=5)
     ax.set_ylabel(_metric(metric, language))
@@ -288,9 +320,13 @@ def late(found: Silent, ax: Axes, *, language: Language = "en") -> Axes:
 
 
 def fact_name(fact: str, language: Language) -> str:
-    """Return what a fact is called; what only the study names is called as the study calls it."""
+    """Return what a fact is called; a kind that only the study names, as the study calls it."""
     key = f"silence.fact.{fact}"
-    return say(key, language) if key in catalogue() else fact
+    if key in catalogue():
+        return say(key, language)
+    kind, _, name = fact.partition("_")
+    of = f"silence.fact.of.{kind}"
+    return say(of, language, name=name.replace("_", " ")) if name and of in catalogue() else fact
 
 
 def _metric(metric: str, language: Language) -> str:

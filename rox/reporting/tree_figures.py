@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.patches import Rectangle
 
 from rox.core.words import Language
-from rox.reporting.svg import FONT_SIZE, INK, MUTED, RULE, with_faces, wrapped
+from rox.reporting.svg import FONT_SIZE, INK, MUTED, ROW_NAME, RULE, with_faces, wrapped
 
 SMALL = FONT_SIZE - 2
 OFF, UNDECIDED, ON = "#eab79f", "#f3f1ea", "#a9cccf"
@@ -56,15 +56,26 @@ def heat_map(
     for place, column in enumerate(columns):
         said = wrapped(names.get(column, column), 24)
         ax.text(place + 0.5, -0.5 * LINE, said, ha="center", va="bottom", fontsize=SMALL, color=MUTED)
-    ax.set_yticks(tops[:-1] + heights / 2, [wrapped(names.get(row, row), 30) for row in rows])
+    for row, middle in zip(rows, tops[:-1] + heights / 2, strict=True):
+        _name_row(ax, wrapped(names.get(row, row), 26).split("\n"), float(middle))
     ax.set_xticks([])
+    ax.set_yticks([])
     ax.xaxis.set_visible(False)
     ax.set_xlim(0, len(columns))
     ax.set_ylim(tops[-1], -2.4 * LINE)
-    ax.tick_params(axis="y", length=0)
     for side in ax.spines.values():
         side.set_visible(False)
     return with_faces(ax, language)
+
+
+def _name_row(ax: Axes, lines: Sequence[str], middle: float) -> None:
+    """Write a row's name at its left, each line a text of its own, so that the longest line sets the margin."""
+    for place, line in enumerate(lines):
+        at = middle + (place - (len(lines) - 1) / 2) * LINE
+        ax.annotate(
+            line, (0, at), xycoords=ROW_NAME, xytext=(-4, 0), textcoords="offset points", ha="right", va="center",
+            fontsize=SMALL, color=INK, annotation_clip=False,
+        )  # fmt: skip
 
 
 def row_heights(cells: pd.DataFrame, rows: Sequence[str]) -> np.ndarray:

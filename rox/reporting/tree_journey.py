@@ -46,7 +46,9 @@ def _by_touchpoint(tell: Numbers, frame: pd.DataFrame) -> Figure:
     signs = max(int((WIDE - NAMES) / len(columns) / SIGN), FEWEST_SIGNS)
     cells = []
     for (stage, column), own in frame.groupby(["stage", "across"], sort=False):
-        lines = [f"{wrapped(tell.name(str(row['metric'])), signs)}\n{_valued(tell, row)}" for _, row in own.iterrows()]
+        lines = [
+            f"{wrapped(tell.name(str(row['metric'])), signs, 4)}\n{_valued(tell, row)}" for _, row in own.iterrows()
+        ]
         lowest = own["p_target"].min() if own["p_target"].notna().any() else np.nan
         cells.append({"row": stage, "column": column, "text": "\n\n".join(lines), "p": lowest})
     return _figure(tell, frame, pd.DataFrame(cells), stages, columns, names, "touchpoint")
@@ -79,7 +81,8 @@ def _figure(
     names: dict[str, str],
     kind: str,
 ) -> Figure:
-    title = say(f"tree.journey.{kind}", tell.language)
+    periods = ", ".join(sorted(set(frame["period"].astype(str))))
+    title = f"{say(f'tree.journey.{kind}', tell.language)} · {periods}"
     aimed = int(frame["target"].notna().sum())
     behind = int(frame["status"].isin(["missed", "alert"]).sum())
     caption = say("tree.journey.caption", tell.language, cells=len(frame), aimed=aimed, behind=behind)
@@ -90,10 +93,10 @@ def _figure(
         description=caption,
         size=(WIDE, tree_figures.height_of(cells, rows)),
     )
-    return Figure(svg=svg, caption=f"{title}: {caption}", table=_listed(tell, frame, names, title))
+    return Figure(svg=svg, caption=f"{title}: {caption}", table=_listed(tell, frame, names, title, kind))
 
 
-def _listed(tell: Numbers, frame: pd.DataFrame, names: dict[str, str], title: str) -> Table:
+def _listed(tell: Numbers, frame: pd.DataFrame, names: dict[str, str], title: str, kind: str) -> Table:
     heads = ("stage", "where", "metric", "value", "target", "chance", "status")
     numbers = {"value", "target", "chance"}
     rows = tuple(
@@ -108,9 +111,9 @@ def _listed(tell: Numbers, frame: pd.DataFrame, names: dict[str, str], title: st
         )
         for _, row in frame.iterrows()
     )
-    columns = tuple(
-        Column(say(f"tree.head.{head}", tell.language), "number" if head in numbers else "text") for head in heads
-    )
+    where = tell.report.by[0] if kind == "group" else say("tree.head.touchpoint", tell.language)
+    said = {head: where if head == "where" else say(f"tree.head.{head}", tell.language) for head in heads}
+    columns = tuple(Column(said[head], "number" if head in numbers else "text") for head in heads)
     return Table(caption=title, columns=columns, rows=rows, folded=True)
 
 

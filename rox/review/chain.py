@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rox.core.chain import NAN, Arrow, Box, Chain
 from rox.core.chain_outline import ChainOutline, DeclaredArrow, default_outline, read_outline
@@ -21,12 +22,14 @@ from rox.metrics.exits import churn
 from rox.metrics.source import PLACE, Tables
 from rox.metrics.trees import measure_tree, metric_tree
 from rox.review.chain_associations import Associations, associations
-from rox.review.chain_effects import initiatives_of, leavers_held, with_effects
+from rox.review.chain_effects import NORMAL_90, initiatives_of, leavers_held, with_effects
 from rox.review.chain_products import Links, products
 
 FEWEST_PLACES = 10
 """Places that must be shown for the best of them to bound the score."""
 BEST_PLACES = 0.95
+MOST_EVENTS = 12
+"""Kinds of events that the study suggests, those of the most customers."""
 OWN_FILE, OWN_TREE = "chain.toml", "experience.toml"
 
 
@@ -49,7 +52,9 @@ def outline_of(tables: Tables, effects: Mapping[str, Effect], path: str | Path |
     if "events" in tables.tables:
         table = tables.tables["events"]
         counted = tables.fetch(table.group_by("kind").aggregate(people=table.customer.nunique()))
-        events = tuple(sorted(str(kind) for kind in counted["kind"].dropna()))
+        known = counted[counted["kind"].notna() & (counted["people"] >= study.about.min_cell)]
+        often = known.sort_values(["people", "kind"], ascending=[False, True], kind="stable").head(MOST_EVENTS)
+        events = tuple(sorted(str(kind) for kind in often["kind"]))
     return default_outline(study, events, initiatives_of(effects, study))
 
 
@@ -94,6 +99,7 @@ def chain(
         levels=found.levels,
         effects=effects,
         headroom=headroom,
+        fingerprints=fingerprints,
     )
     title = outline.about.title or study.about.title
     return Chain(
@@ -213,18 +219,43 @@ def _held(outcome: str, effects: Mapping[str, Effect]) -> float:
 
 
 def _headroom(tables: Tables, outline: ChainOutline) -> tuple[float | None, str]:
-    """Return how far the mean score can rise: as said, to the best places, or to the end of the scale."""
+    """Return how far the mean score can improve: as said, to the best places, or to the end of the scale."""
     said, question = outline.about.headroom, outline.about.score
     if said is not None:
         return said, "said"
+    scale = tables.study.scores[question]
+    sign, best = (1.0, scale.high) if scale.higher_is_better else (-1.0, scale.low)
     overall = float(mean_score(tables, question)["value"].iloc[0])
     if "unit" in tables.tables["customers"].columns and np.isfinite(overall):
-        places = mean_score(tables, question, (PLACE,))["value"].dropna()
-        room = float(places.quantile(BEST_PLACES)) - overall if len(places) >= FEWEST_PLACES else 0.0
+        places = mean_score(tables, question, (PLACE,))[["value", "se"]].astype(float).dropna()
+        shrunken = _shrunken(places["value"].to_numpy(), places["se"].to_numpy() ** 2)
+        room = 0.0 if shrunken is None else float(np.quantile(sign * shrunken, BEST_PLACES)) - sign * overall
         if room > 0:
             return room, "places"
-    room = tables.study.scores[question].high - overall
+    room = sign * (best - overall)
     return (room, "scale") if np.isfinite(room) and room > 0 else (None, "")
+
+
+def _shrunken(means: NDArray[np.float64], variances: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return place means drawn to their common mean, (place,); None where the places do not differ beyond chance.
+
+    Between-variance by the method of moments (DerSimonian & Laird 1986, *Controlled Clinical Trials* 7); each mean
+    keeps the part B = τ²/(τ²+V) of its distance, so that the best places are not the luckiest. Places differ where
+    Cochran's Q exceeds its 95% limit (normal approximation).
+    """
+    told = variances > 0
+    means, variances = means[told], variances[told]
+    if len(means) < FEWEST_PLACES:
+        return None
+    weight = 1 / variances
+    free = len(means) - 1
+    q = float(weight @ (means - weight @ means / weight.sum()) ** 2)
+    if q <= free + NORMAL_90 * np.sqrt(2 * free):
+        return None
+    between = (q - free) / (weight.sum() - weight @ weight / weight.sum())
+    weight = 1 / (variances + between)
+    middle = weight @ means / weight.sum()
+    return np.asarray(middle + between * weight * (means - middle))
 
 
 def _checks(arrows: Collection[Arrow]) -> Iterator[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from rox.core.check import Check, Grade, Verdict, grade_after
 from rox.core.errors import DataError
 from rox.metrics.driver_sums import given
 from rox.metrics.drivers import Drivers, drivers
-from rox.metrics.source import Tables
+from rox.metrics.source import Tables, scale_of
 
 BEST = Grade.D
 """Best grade of an association: nothing rules out what moves both."""
@@ -43,8 +43,9 @@ class Associations:
 def associations(tables: Tables, outline: ChainOutline, rng: np.random.Generator) -> Associations:
     """Measure the arrows from events, topics and ratings to questions of the survey.
 
-    Events are held beside each other; topics beside each other and the events; ratings beside each other. Ratings and
-    topics come after events, so they are not held equal for them, unless an event would stand alone.
+    Events of operations are held beside each other; topics beside each other and those events; ratings beside each
+    other. What comes after an event, such as ratings, topics and what customers do, is never held equal for it: that
+    would take away what the event does through it. What would stand alone is left untested.
 
     Args:
         tables: Loaded tables.
@@ -55,7 +56,7 @@ def associations(tables: Tables, outline: ChainOutline, rng: np.random.Generator
         DataError: Events or topics of which the tables have no row, or answers that cannot be used.
     """
     study, found = tables.study, Associations()
-    events = outline.of_kind(study, "event")
+    events = [name for name in outline.of_kind(study, "event") if outline.stage(name, study) == "operations"]
     for target in outline.of_kind(study, "score", "rating"):
         begins = [arrow.source for arrow in outline.arrows if arrow.target == target]
         of = {kind: [name for name in begins if name in outline.of_kind(study, kind)] for kind in ("event", "topic")}
@@ -63,16 +64,18 @@ def associations(tables: Tables, outline: ChainOutline, rng: np.random.Generator
         told = {kind: _told(tables, outline, target, kind, names, found) for kind, names in of.items()}
         beside = _shown(tables, outline, target, "event", events) if told["event"] or told["topic"] else []
         if told["event"]:
-            others = told["topic"] if len(beside) < 2 else []
-            fallback = list(study.drivers) if len(beside) + len(others) < 2 else []
-            _measure(tables, outline, target, told["event"], [*beside, *others], fallback, found, rng)
+            _measure(tables, outline, target, told["event"], _once(told["event"], beside), None, found, rng)
         if told["topic"]:
-            fallback = list(study.drivers) if len(beside) + len(told["topic"]) < 2 else []
-            _measure(tables, outline, target, told["topic"], [*told["topic"], *beside], fallback, found, rng)
+            _measure(tables, outline, target, told["topic"], _once(told["topic"], beside), None, found, rng)
         if ratings:
             questions = [str(outline.boxes[name].question) for name in ratings]
-            _measure(tables, outline, target, ratings, [], questions if len(ratings) > 1 else study.drivers, found, rng)
+            beside_them = questions if len(ratings) > 1 else list(study.drivers)
+            _measure(tables, outline, target, ratings, [], beside_them, found, rng)
     return found
+
+
+def _once(*names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name for each in names for name in each))
 
 
 def _told(
@@ -114,13 +117,17 @@ def _measure(
     target: str,
     names: Sequence[str],
     counts: Sequence[str],
-    ratings: Sequence[str] | Mapping[str, object],
+    ratings: Sequence[str] | None,
     found: Associations,
     rng: np.random.Generator,
 ) -> None:
     """Regress the question on some boxes together and keep the arrows of those that are wanted."""
     boxes, question = outline.boxes, str(outline.boxes[target].question)
-    rated = tuple(name for name in ratings if name != question)
+    rated = tuple(name for name in ratings or () if name != question)
+    if len(rated) + len(counts) < 2:
+        for name in names:
+            found.arrows[name, target] = Arrow(source=name, target=target, need="alone")
+        return
     try:
         result = drivers(
             tables,
@@ -140,8 +147,20 @@ def _measure(
     for name in names:
         row = _row_of(outline, name)
         found.arrows[name, target] = _arrow(outline, tables, result, name, target)
-        found.levels[name] = (table.at[row, "mean"], table.at[row, "mean_low"], table.at[row, "mean_high"])
-        found.slopes[name, target] = result.slopes[row]
+        level = (table.at[row, "mean"], table.at[row, "mean_low"], table.at[row, "mean_high"])
+        ends = _ends_of_turned(outline, tables, name)
+        found.levels[name] = level if ends is None else (ends - level[0], ends - level[2], ends - level[1])
+        found.slopes[name, target] = result.slopes[row] if ends is None else -result.slopes[row]
+
+
+def _ends_of_turned(outline: ChainOutline, tables: Tables, name: str) -> float | None:
+    """Return the sum of both ends of the scale of a rating that is better when lower; None of anything else.
+
+    Drivers are measured with such ratings turned; boxes and arrows show them as they are asked.
+    """
+    question = outline.boxes[name].question
+    scale = None if question is None else scale_of(tables.study, question)
+    return None if scale is None or scale.higher_is_better else float(scale.low + scale.high)
 
 
 def _row_of(outline: ChainOutline, name: str) -> str:
@@ -158,12 +177,15 @@ def _arrow(outline: ChainOutline, tables: Tables, result: Drivers, name: str, ta
     own = Check(code="ROX-D22" if is_rating else "ROX-D21", verdict=Verdict.NOTE)
     checks = (own, *result.checks)
     names = {_row_of(outline, each): each for each in outline.of_kind(tables.study, "event", "topic", "rating")}
+    low, value, high = (float(told[each]) for each in ("slope_low", "slope", "slope_high"))
+    if _ends_of_turned(outline, tables, name) is not None:
+        low, value, high = -high, -value, -low
     reading = Reading(
         name="drivers",
         basis="association",
-        value=float(told["slope"]),
-        low=float(told["slope_low"]),
-        high=float(told["slope_high"]),
+        value=value,
+        low=low,
+        high=high,
         unit="points",
         per="rating" if is_rating else "event" if box.event is not None else "topic",
         lag=(0, 0) if is_rating else (1, outline.about.months),

@@ -93,16 +93,19 @@ def with_effects(
     found = {name: effects[name] for name in _matching(declared, outline, study, effects)}
     least = study.about.min_cell
     told = {name: each for name, each in found.items() if each.counts.get("customers", least) >= least}
-    ranked = sorted(told, key=lambda name: _weight(told[name]))
+    ranked = sorted(told, key=lambda name: (*weight(told[name]), name))
     if ranked:
-        readings = [reading(told[name], fingerprints) for name in ranked]
+        readings = [reading(told[name], fingerprints, key=name) for name in ranked]
         return replace(arrow, shown=readings[0], others=tuple(readings[1:]))
     if found:
         return replace(arrow, need="few", what=str(least))
     begin, end = outline.boxes[source].kind(study), outline.boxes[target].kind(study)
     if begin == "initiative" and end == "score":
-        gain = _gain(effects, str(outline.boxes[source].initiative), study)
-        return replace(arrow, need="gain") if gain is None else replace(arrow, shown=gain)
+        ends = [each.target for each in outline.arrows if each.source == source]
+        ends = [name for name in (*ends, *outline.boxes) if outline.boxes[name].kind(study) in ("stock", "flow")]
+        outcome = str(outline.boxes[ends[0]].outcome) if ends else ""
+        told_gain = gain(effects, str(outline.boxes[source].initiative), study, outcome, fingerprints)
+        return replace(arrow, need="gain") if told_gain is None else replace(arrow, shown=told_gain)
     need, what = _need(declared, outline, study)
     return replace(arrow, need=need, what=what)
 
@@ -144,26 +147,25 @@ def _require_fit(declared: DeclaredArrow, outcome: str | None, of_leaving: bool,
         )
 
 
-def _weight(effect: Effect) -> tuple[bool, bool, bool, str, str]:
-    """Order readings: of a change before of people, lasting before passing, whole before part, then by grade."""
+def weight(effect: Effect) -> tuple[bool, bool, bool, str, int]:
+    """Order readings: of a change before of people, lasting before passing, whole before part, by grade, nearest."""
     asked = effect.estimand
     is_part = asked.channels == RETENTION and asked.unit is not Unit.LOG_HAZARD
-    return asked.is_descriptive, asked.question not in LASTING, is_part, str(effect.grade), effect.name
+    return asked.is_descriptive, asked.question not in LASTING, is_part, str(effect.grade), asked.horizon
 
 
-def reading(effect: Effect, fingerprints: frozenset[str] = frozenset()) -> Reading:
+def reading(effect: Effect, fingerprints: frozenset[str] = frozenset(), *, key: str = "") -> Reading:
     """Write an effect as a reading of an arrow, over all customers.
 
     Args:
         effect: The effect.
         fingerprints: Of the tables as they are; empty if that is not asked.
+        key: File of the effect.
     """
     asked, row = effect.estimand, estimates.summary(effect).iloc[-1]
     units = {Unit.RATIO: "share_of_own", Unit.LOG_HAZARD: "rate", Unit.PERCENTAGE_POINT: "share"}
     units |= dict.fromkeys(MONEY, "money") | {Unit.SCORE_POINT: "points"}
-    checks = effect.checks
-    if fingerprints and effect.fingerprint not in fingerprints:
-        checks = (*checks, Check(code="ROX-D23", verdict=Verdict.NOTE))
+    checks = (*effect.checks, *_stale(effect, fingerprints))
     return Reading(
         name=effect.name,
         basis="gap" if asked.is_descriptive else "effect",
@@ -179,16 +181,40 @@ def reading(effect: Effect, fingerprints: frozenset[str] = frozenset()) -> Readi
         checks=checks,
         size=int(effect.counts.get("customers", 0)),
         treatment=asked.treatment,
+        key=key,
     )
 
 
-def _gain(effects: Mapping[str, Effect], initiative: str, study: Study) -> Reading | None:
-    """Read what a roll-out did to the score of those who answer, at one grade below the roll-out's own."""
-    mine = [effect for effect in effects.values() if is_of(effect, initiative, study)]
+def _stale(effect: Effect, fingerprints: frozenset[str]) -> tuple[Check, ...]:
+    is_stale = fingerprints and effect.fingerprint not in fingerprints
+    return (Check(code="ROX-D23", verdict=Verdict.NOTE),) if is_stale else ()
+
+
+def gain(
+    effects: Mapping[str, Effect],
+    initiative: str,
+    study: Study,
+    outcome: str,
+    fingerprints: frozenset[str] = frozenset(),
+) -> Reading | None:
+    """Read what a roll-out did to the score of those who answer, at one grade below the roll-out's own.
+
+    Args:
+        effects: Saved effects.
+        initiative: The roll-out.
+        study: The study.
+        outcome: Money that the path leads to; effects on it come first, since they are of the same customers.
+        fingerprints: Of the tables as they are; empty if that is not asked.
+    """
+    mine = sorted(
+        (each for each in effects.values() if is_of(each, initiative, study)),
+        key=lambda each: (each.estimand.outcome != outcome, *weight(each)),
+    )
     uplift = next((each for each in mine if each.name == "uplift"), None)
-    slope = next((each for each in mine if each.name == BY_ROLLOUT), None)
     if uplift is None:
         return None
+    alike = [each for each in mine if each.estimand.outcome == uplift.estimand.outcome]
+    slope = next((each for each in alike if each.name == BY_ROLLOUT), None)
     if slope is not None and "first_stage" in slope.tables:
         row: Any = slope.tables["first_stage"].loc["within"]
         value, error, asked, name = float(row["gain"]), float(row["se"]), slope.estimand, slope.name
@@ -199,7 +225,8 @@ def _gain(effects: Mapping[str, Effect], initiative: str, study: Study) -> Readi
         return None
     if not np.isfinite([value, error]).all():
         return None
-    checks = (*uplift.checks, Check(code="ROX-D24", verdict=Verdict.DEMOTE))
+    lowering = Check(code="ROX-D24", verdict=Verdict.DEMOTE)
+    checks = (*uplift.checks, *_stale(uplift, fingerprints), lowering)
     return Reading(
         name=name,
         basis="effect",
@@ -210,7 +237,7 @@ def _gain(effects: Mapping[str, Effect], initiative: str, study: Study) -> Readi
         unit="points",
         per=str(Dose.INITIATIVE),
         lag=asked.window or (asked.horizon, asked.horizon),
-        grade=grade_after(uplift.grade, checks[-1:]),
+        grade=grade_after(uplift.grade, [lowering]),
         checks=checks,
         size=int(uplift.counts.get("customers", 0)),
         treatment=uplift.estimand.treatment,

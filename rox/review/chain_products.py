@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 
 from rox.core.chain import Arrow, Product, Reading
 from rox.core.chain_outline import ChainOutline
-from rox.core.check import Check, Verdict
+from rox.core.check import Check, Grade, Verdict
 from rox.core.effect import Effect
+from rox.core.estimand import Estimand
 from rox.core.study import Study
 from rox.core.units import Dose, Unit
 from rox.models.driver_chain import driver_chain
 from rox.review.chain_associations import Level
-from rox.review.chain_effects import BY_ROLLOUT, NORMAL_90, RETENTION, is_of, reading
+from rox.review.chain_effects import BY_ROLLOUT, NORMAL_90, RETENTION, gain, is_of, reading, weight
 
 Floats = NDArray[np.float64]
 Ends = tuple[str, str]
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 4_000
+NEAR = 1
+"""Months that may lie between two readings that are held against each other."""
+BEST = Grade.D
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +40,9 @@ class Links:
         slopes: Draws of score points per unit of what a path begins with, by ends.
         levels: How the boxes at the beginnings stand.
         effects: Saved effects.
-        headroom: Most by which the mean score can rise; None for no limit. What an initiative did is measured, not cut.
+        headroom: Most by which the mean score can improve; None for no limit. What an initiative did is measured, not
+            cut.
+        fingerprints: Of the tables as they are linked now; empty if that is not asked.
     """
 
     outline: ChainOutline
@@ -46,6 +52,7 @@ class Links:
     levels: Mapping[str, Level]
     effects: Mapping[str, Effect]
     headroom: float | None
+    fingerprints: frozenset[str] = frozenset()
 
     @property
     def score(self) -> str:
@@ -77,25 +84,37 @@ def _through_score(links: Links, rng: np.random.Generator) -> Iterator[Product]:
         for target in outline.of_kind(links.study, "stock", "flow"):
             last = links.arrows.get((score, target))
             effect = None if last is None else _per_point(last, links.effects, is_initiative)
-            if effect is not None:
-                yield _product(links, (name, score, target), arrow.shown, effect, rng)
+            if effect is None:
+                continue
+            first = arrow.shown
+            if is_initiative and first.unit == "points" and not first.key:
+                asked = links.outline.boxes
+                found = gain(
+                    links.effects,
+                    str(asked[name].initiative),
+                    links.study,
+                    str(asked[target].outcome),
+                    links.fingerprints,
+                )
+                first = found or first
+            yield _product(links, (name, score, target), first, effect, rng)
 
 
 def _per_point(arrow: Arrow, effects: Mapping[str, Effect], is_initiative: bool) -> Effect | None:
     """Return the first of an arrow's effects that says what a lasting change of the score does to money."""
     for told in [] if arrow.shown is None else [arrow.shown, *arrow.others]:
-        effect = _named(effects, told.name)
-        if effect is None or effect.estimand.is_descriptive or (is_initiative and effect.name == BY_ROLLOUT):
+        effect = effects.get(told.key)
+        if effect is None or not _is_lasting(effect.estimand) or (is_initiative and effect.name == BY_ROLLOUT):
             continue
-        asked = effect.estimand
-        is_whole = asked.channels != RETENTION and asked.question != "pulse"
-        if asked.dose is Dose.SCORE_POINT and asked.unit is Unit.MONEY_PER_CUSTOMER and is_whole:
+        if effect.estimand.channels != RETENTION:
             return effect
     return None
 
 
-def _named(effects: Mapping[str, Effect], name: str) -> Effect | None:
-    return next((effect for effect in effects.values() if effect.name == name), None)
+def _is_lasting(asked: Estimand) -> bool:
+    """Tell whether an effect says what a lasting change of the score by one point does to money per customer."""
+    is_money = asked.dose is Dose.SCORE_POINT and asked.unit is Unit.MONEY_PER_CUSTOMER
+    return is_money and not asked.is_descriptive and asked.question != "pulse"
 
 
 def _product(
@@ -109,7 +128,7 @@ def _product(
         room = None
     else:
         slopes, room = links.slopes[path[0], path[1]].to_frame(name), links.headroom
-    made = driver_chain(slopes, effect, {name: move}, headroom=room, rng=rng)
+    made = driver_chain(slopes, effect, {name: move}, headroom=room, higher_is_better=_is_up(links), rng=rng)
     low, _, high = np.quantile(made.overall, QUANTILES)
     own = made.checks[len(effect.checks) :]
     product = Product(
@@ -132,11 +151,16 @@ def _product(
 
 def _move(links: Links, name: str, first: Reading) -> tuple[float, list[Check]]:
     """Return by how much a box moves; what customers have on average can only be taken away once."""
-    move = links.outline.boxes[name].move
-    if first.per not in ("event", "topic") or name not in links.levels:
+    box = links.outline.boxes[name]
+    move = box.move
+    if first.per not in ("event", "topic", "rating") or name not in links.levels:
         return move, []
-    most = -links.levels[name][0]
-    if move >= most:
+    mean, most = links.levels[name][0], -links.levels[name][0]
+    if box.question is not None:
+        scale = links.study.drivers[box.question]
+        most = (scale.high if move > 0 else scale.low) - mean
+    is_inside = move <= most if box.question is not None and move > 0 else move >= most
+    if is_inside:
         return move, []
     return most, [Check(code="ROX-D26", verdict=Verdict.NOTE, values={"asked": move, "most": most})]
 
@@ -145,7 +169,7 @@ def _beside(product: Product, made: Effect, links: Links, ends: Ends, rng: np.ra
     """Put the effect that was measured directly beside a product, both in the unit of the direct one."""
     arrow = links.arrows.get(ends)
     told = None if arrow is None else arrow.shown
-    effect = None if told is None else _named(links.effects, told.name)
+    effect = None if told is None else links.effects.get(told.key)
     name = str(links.outline.boxes[ends[0]].initiative)
     if told is None or effect is None or not is_of(effect, name, links.study):
         return product
@@ -154,13 +178,26 @@ def _beside(product: Product, made: Effect, links: Links, ends: Ends, rng: np.ra
         return replace(product, direct=told)
     low, _, high = (float(each) for each in np.quantile(drawn, QUANTILES))
     product = replace(product, direct=told, compared=(float(drawn.mean()), low, high))
-    if told.is_open:
+    first, last = made.estimand.window or (made.estimand.horizon, made.estimand.horizon)
+    if last < told.lag[0] - NEAR or first > told.lag[1] + NEAR:
+        return replace(product, agreement="time", through_lag=(first, last))
+    if told.is_open or not (low > 0 or high < 0):
         return replace(product, agreement="open")
     direct = effect.overall
     pairs = drawn[rng.integers(0, len(drawn), DRAWS)] / direct[rng.integers(0, len(direct), DRAWS)]
     bottom, middle, top = (float(each) for each in np.quantile(pairs, QUANTILES))
     agrees = bottom <= 1 <= top
-    return replace(product, ratio=(middle, bottom, top), agreement="agree" if agrees else "apart")
+    pairing = Check(code="ROX-D29", verdict=Verdict.NOTE)
+    return replace(
+        product,
+        ratio=(middle, bottom, top),
+        agreement="agree" if agrees else "apart",
+        checks=(*product.checks, pairing),
+    )
+
+
+def _is_up(links: Links) -> bool:
+    return links.study.scores[links.outline.about.score].higher_is_better
 
 
 def _alike(made: Effect, direct: Effect) -> Floats | None:
@@ -174,29 +211,42 @@ def _alike(made: Effect, direct: Effect) -> Floats | None:
 
 
 def _through_leaving(links: Links) -> Iterator[Product]:
-    """Take over what was computed for customers who stay: score, leaving, money."""
+    """Take over what was computed for customers who are kept: score, leaving, money; nothing is multiplied."""
     score = links.score
     for leaving in links.outline.of_kind(links.study, "leaving"):
         for target in links.outline.of_kind(links.study, "stock", "flow"):
-            ends = ((score, leaving), (leaving, target))
-            if any(links.arrows.get(each) is None or links.arrows[each].shown is None for each in ends):
+            ends = (links.arrows.get((score, leaving)), links.arrows.get((leaving, target)))
+            shown = [arrow.shown for arrow in ends if arrow is not None and arrow.shown is not None]
+            key = _kept(links, str(links.outline.boxes[target].outcome))
+            if len(shown) < len(ends) or key is None:
                 continue
-            for effect in links.effects.values():
-                asked = effect.estimand
-                if asked.outcome != links.outline.boxes[target].outcome or asked.channels != RETENTION:
-                    continue
-                if asked.dose is Dose.SCORE_POINT and asked.unit is Unit.MONEY_PER_CUSTOMER:
-                    told = reading(effect)
-                    yield Product(
-                        path=(score, leaving, target),
-                        move=1.0,
-                        per=told.per,
-                        value=told.value,
-                        low=told.low,
-                        high=told.high,
-                        currency=told.currency,
-                        months=asked.horizon,
-                        grade=effect.grade,
-                        checks=effect.checks,
-                        through=effect.name,
-                    )
+            told, asked = reading(links.effects[key], links.fingerprints, key=key), links.effects[key].estimand
+            grades = [each.grade for each in (*shown, told) if each.grade is not None]
+            yield Product(
+                path=(score, leaving, target),
+                move=1.0,
+                per=told.per,
+                value=told.value,
+                low=told.low,
+                high=told.high,
+                currency=told.currency,
+                months=asked.horizon,
+                grade=max(BEST, *grades),
+                checks=(*told.checks, Check(code="ROX-D28", verdict=Verdict.NOTE)),
+                through=told.name,
+                is_kept=True,
+            )
+
+
+def _kept(links: Links, outcome: str) -> str | None:
+    """Return the effect that weighs most of those on money through customers who are kept, by its file."""
+    least = links.study.about.min_cell
+    found = [
+        (*weight(effect), key)
+        for key, effect in links.effects.items()
+        if effect.estimand.outcome == outcome
+        and effect.estimand.channels == RETENTION
+        and _is_lasting(effect.estimand)
+        and effect.counts.get("customers", least) >= least
+    ]
+    return min(found)[-1] if found else None

@@ -32,8 +32,10 @@ from rox.validation.worlds import Dials, World, read_world
 Progress = Callable[[str], None]
 ROOMS = ("core", "numerics", "linking", "models", "simulate", "testing", "validation")
 """Rooms whose code an answer depends on."""
-COUNTS_ONLY = ("laboratory.py", "scoreboard.py", "document.py", "calibration.py", "posteriors.py", "bias_layers.toml")
-"""Files that no answer depends on: they send banks out, count and write, or are made from the answers."""
+COUNTS_ONLY = (
+    "laboratory.py", "scoreboard.py", "document.py", "calibration.py", "posteriors.py", "bias_layers.toml", "measures",
+)  # fmt: skip
+"""What files begin with that no answer depends on: they send banks out, count and write, or are made from answers."""
 LEAST_CUSTOMERS = 1_000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -154,7 +156,7 @@ def _ground() -> str:
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
     for room in ROOMS:
         for file in sorted((home / room).rglob("*")):
-            if file.name in COUNTS_ONLY or file.parent.name == "words":
+            if file.name.startswith(COUNTS_ONLY) or file.parent.name == "words":
                 continue
             if file.suffix == ".py" or (room == "simulate" and file.suffix == ".toml"):
                 digest.update(hashlib.sha256(file.read_bytes()).digest())

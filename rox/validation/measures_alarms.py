@@ -15,7 +15,7 @@ from rox.metrics.watch import LEARN, watch
 from rox.metrics.watch_charts import WEIGHT
 from rox.numerics.arrays import Floats
 from rox.numerics.monitoring import Chart, cusum, ewma, tree_rejections
-from rox.numerics.recursive import common_autocorrelation, self_starting, simes
+from rox.numerics.recursive import Series, self_starting, simes
 from rox.validation.measures_samples import CUTS
 from rox.validation.measures_tables import Held, held
 
@@ -80,8 +80,8 @@ def _at_rest(world: str, series: int, rng: np.random.Generator) -> list[Floats]:
     if world == "blind":
         return [each[LEARNT:] - each[:LEARNT].mean() for each in y]
     at, v = np.arange(size, dtype=float), np.ones(size)
-    rho = common_autocorrelation([each[:LEARNT] - each[:LEARNT].mean() for each in y], [v[:LEARNT]] * series)
-    return [self_starting(each, at, v, learn=LEARNT, rho=rho)[0][LEARNT:] for each in y]
+    judged = self_starting([Series(y=each, at=at, sampling=v) for each in y], learn=LEARNT)
+    return [each.residual[LEARNT:] for each in judged]
 
 
 def trees(*, moved: bool, runs: int, seed: int) -> list[Row]:

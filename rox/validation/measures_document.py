@@ -273,6 +273,7 @@ def _silence_parts(found: Measured, language: Language) -> list[str]:
         silence_table(found, language),
         say("measures.silence.easy" if is_recovered else "measures.silence.easy_off", language, **easy),
         say("measures.silence.cmb", language, **cmb),
+        *_broken_silence(found, language),
     ]
     if found.doubts.empty:
         return parts
@@ -288,6 +289,22 @@ def _silence_parts(found: Measured, language: Language) -> list[str]:
             }
         )
     return [*parts, say("measures.doubts.text", language), _table(doubts, language)]
+
+
+def _broken_silence(found: Measured, language: Language) -> list[str]:
+    """List every estimate that is off, or whose interval holds the truth too rarely, by more than two errors."""
+    cases = []
+    for each in found.silence_table().to_dict("records"):
+        point = each["estimator"] not in ("spread", "worst_case")
+        error = coverage_error(each["held"], each["banks"])
+        off = point and abs(each["bias"]) > 2 * each["bias_mc"]
+        if not off and each["held"] / each["banks"] + 2 * error >= 0.90:
+            continue
+        bias = f"{each['bias']:+.1f} ± {each['bias_mc']:.1f}" if point else "–"
+        words = {name: str(each[name]) for name in ("world", "what", "estimator")}
+        held = _held(each["held"], each["banks"])
+        cases.append(f"- {say('measures.silence.case', language, **words, bias=bias, held=held)}")
+    return [say("measures.silence.broken", language), "\n".join(cases)] if cases else []
 
 
 def _between(months: float, alarms: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ import pytest
 from rox.core.census import DEFECTS, SEGMENT_COLUMNS
 from rox.core.errors import DataError
 from rox.core.linked import Linked
-from rox.core.study import read_study
 from rox.core.views import money_column
 from rox.linking.engine import Engine
 from rox.linking.link import link
-from rox.linking.load import load
 from rox.linking.panel_rows import grain
+from rox.linking.tables import Tables
 from rox.models.answer_table import AnswerTable
 from rox.models.evidence import answering_share
 from rox.models.panel_fe import PanelFE
@@ -346,6 +344,6 @@ def test_score_models_fetch_sums_alone(
 
 
 @pytest.fixture(scope="module")
-def near(bank: Path) -> Linked:
+def near(bank_tables: Tables) -> Linked:
     """The bundled bank."""
-    return link(load(read_study(bank)))
+    return link(bank_tables)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from rox.core.study import read_study
 from rox.linking.link import leaks, link
-from rox.linking.load import load
 from rox.linking.tables import Tables
 
 
 @pytest.fixture(scope="module")
-def tables(bank: Path) -> Tables:
-    return load(read_study(bank))
+def tables(bank_tables: Tables) -> Tables:
+    return bank_tables
 
 
 def test_it_loads(tables: Tables) -> None:

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from rox.core.errors import DataError
+from rox.linking import remembered
 from rox.linking.engine import connect, literal, quoted
+from rox.linking.engine_duckdb import DuckDB
 from rox.linking.expressions import how_many, indicator, month_of, ratio, real, rounded, total
 from rox.linking.statements import definition
 
@@ -50,6 +52,45 @@ def test_a_stage_is_computed_once() -> None:
     first = engine.stage(engine.relation("SELECT random() AS r"), "draw")
     again = engine.stage(engine.relation("SELECT random() AS r"), "draw")
     assert engine.fetch(first)["r"].iloc[0] == engine.fetch(again)["r"].iloc[0]
+
+
+def test_small_answers_about_stages_are_kept_and_cannot_be_spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = connect()
+    table = engine.stage(engine.relation("SELECT range AS i, range % 3 AS g FROM range(300000)"), "numbers")
+    asked: list[str] = []
+    arrow = DuckDB.arrow
+    monkeypatch.setattr(DuckDB, "arrow", lambda self, rows: asked.append(self.sql(rows)) or arrow(self, rows))
+
+    def sums() -> pd.DataFrame:
+        return engine.fetch(table.group_by("g").aggregate(s=table.i.sum()).order_by("g"))
+
+    first = sums()
+    first["s"] = 0
+    assert sums()["s"].tolist() == [14999850000, 14999950000, 15000050000]
+    assert len(asked) == 1
+    engine.fetch(table.filter(table.g == 0).aggregate(s=table.i.sum()))
+    assert len(asked) == 2
+    for rows in (
+        table,
+        engine.relation("SELECT random() AS r"),
+        table.select(r=ibis.random()).limit(3),
+        table.aggregate(n=table.g.collect()),
+    ):
+        engine.fetch(rows)
+        engine.fetch(rows)
+    assert len(asked) == 2 + 2 * 4
+
+
+def test_answers_kept_longest_ago_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "TOGETHER", 600)
+    kept, table = remembered.Remembered(), ibis.table({"i": "int64"}, name="t")
+    asked = [table.filter(table.i > k) for k in range(3)]
+    frame = pd.DataFrame({"i": np.arange(20)})
+    for each in asked[:2]:
+        kept.keep(each, frame)
+    assert kept.answer(asked[0]) is not None
+    kept.keep(asked[2], frame)
+    assert [kept.answer(each) is not None for each in asked] == [True, False, True]
 
 
 @pytest.mark.parametrize("one", [1, 1.0, True])

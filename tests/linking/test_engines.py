@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,13 @@ from rox.linking.link import leaks, link
 from rox.linking.load import load
 from rox.linking.tables import Tables
 from rox.metrics.answers import score_distribution
+from rox.metrics.drill import drill
+from rox.metrics.mix import moved
 from rox.metrics.overview import Experience, experience
 from rox.metrics.responses import response_chain
+from rox.metrics.silence import silence
+from rox.metrics.trees import measure_tree, metric_tree
+from rox.metrics.watch import watch
 from rox.metrics.waves import change
 from rox.models.panel_fe import PanelFE
 from tests.linking.test_load import BROKEN
@@ -47,7 +52,7 @@ def options() -> Iterator[EngineOptions]:
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Java is not installed (Debian: apt install openjdk-17-jre-headless)")
     given = os.environ.get("JDK_JAVA_OPTIONS")
-    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=128m"
     found = EngineOptions(kind="spark", master="local[2]", settings=SETTINGS)
     engine: Any = connect(options=found)
     yield found
@@ -58,9 +63,9 @@ def options() -> Iterator[EngineOptions]:
 
 
 @pytest.fixture(scope="module")
-def near(bank: Path) -> Tables:
+def near(bank_tables: Tables) -> Tables:
     """The bundled bank on DuckDB."""
-    return load(read_study(bank))
+    return bank_tables
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +138,26 @@ def test_the_measures_of_a_report(measured: tuple[Experience, Experience]) -> No
 )
 def test_other_measures(measure: Callable[[Tables], pd.DataFrame], near: Tables, far: Tables) -> None:
     same(measure(near), measure(far))
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda tables: moved(tables, "nps", "2024", "2025", by=["segment"]),
+        lambda tables: drill(tables, "nps", "2024", "2025", ["segment", "place"]),
+        lambda tables: watch(tables, "nps", ["segment"], every="quarter"),
+        lambda tables: silence(tables),
+        lambda tables: measure_tree(tables, metric_tree("ues")),
+    ],
+    ids=["moved", "drill", "watch", "silence", "tree"],
+)
+def test_what_looks_behind_a_score(measure: Callable[[Tables], Any], near: Tables, far: Tables) -> None:
+    ours, theirs = measure(near), measure(far)
+    assert ours.checks == theirs.checks
+    frames = [each.name for each in fields(ours) if isinstance(getattr(ours, each.name), pd.DataFrame)]
+    assert frames
+    for name in frames:
+        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), rtol=1e-9, atol=1e-12)
 
 
 def test_the_record(panels: tuple[Linked, Linked], measured: tuple[Experience, Experience], tmp_path: Path) -> None:

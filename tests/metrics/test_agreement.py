@@ -39,7 +39,7 @@ def test_the_posterior_variance_is_that_of_draws():
 def test_an_nps_lies_in_its_interval(counts):
     n, mean, square = sum(counts), (counts[0] - counts[2]) / sum(counts), (counts[0] + counts[2]) / sum(counts)
     se = np.sqrt(max(square - mean**2, 0) / (n - 1))
-    frame = pd.DataFrame({"value": [mean], "se": se, "square": square, "n_eff": float(n), "df": n - 1.0})
+    frame = pd.DataFrame({"value": [mean], "se": se, "square": square, "n": float(n), "n_eff": float(n), "df": n - 1.0})
     row = with_nps(frame, 0.90).iloc[0]
     assert row["low"] <= row["value"] <= row["high"]
     assert row["low"] < row["high"]

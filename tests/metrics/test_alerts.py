@@ -82,7 +82,7 @@ def test_shares_fire_no_oftener_than_said() -> None:
     """The chance to fire of a group whose true share is the threshold, from the binomial distribution."""
     for n, share in ((60, 0.02), (200, 0.05), (50, 0.5), (80, 0.97)):
         hits = np.arange(n + 1)
-        given = pd.DataFrame({"value": hits / n, "se": 0.0, "square": hits / n, "n_eff": float(n), "df": n - 1.0})
+        given = pd.DataFrame({"value": hits / n, "se": 0.0, "square": hits / n, "n": n, "n_eff": float(n), "df": n - 1})
         for below in (True, False):
             made = against(given, Unit.RATIO, None, threshold=share, below=below, level=0.90)
             fires = made["p"] <= 0.05
@@ -94,7 +94,7 @@ def test_shares_fire_no_oftener_than_said() -> None:
 
 def test_the_chance_of_an_nps_or_mean_belongs_to_its_interval() -> None:
     given = pd.DataFrame({"value": [0.1, 1.0, 0.2], "square": [0.7, 1.0, 0.6], "n_eff": [60.0, 60.0, 900.0]})
-    given = given.assign(se=[0.11, 0.0, 0.025], df=given["n_eff"] - 1)
+    given = given.assign(se=[0.11, 0.0, 0.025], n=2 * given["n_eff"], df=[20.0, 59.0, 899.0])
     for unit, scale in ((Unit.NPS_POINT, NPS), (Unit.SCORE_POINT, NPS)):
         whole = against(given, unit, scale, threshold=0.0, below=False, level=0.90)
         for place in range(3):
@@ -254,3 +254,14 @@ def test_the_command_writes_the_table(
     assert main(words) == 0
     assert "groups watched" in capsys.readouterr().out
     assert read_alerts(file)["group"].tolist() == ["unit==low"]
+
+
+def test_a_small_group_cannot_be_found_from_a_rule_for_everybody(tables):
+    """Three groups, one of nine people: another is left out with it, once the total is told, too."""
+    loaded = tables(LOW_AND_HIGH)
+    alone = alerts(loaded, {"by": rule(below=90, false_share=1)}, on=dt.date(2026, 1, 5)).watched
+    beside = {"by": rule(below=90, false_share=1), "all": rule(below=90, group=[], false_share=1)}
+    watched = alerts(loaded, beside, on=dt.date(2026, 1, 5)).watched
+    assert alone["watched"].tolist() == [2]
+    assert watched["watched"].tolist() == [1, 1]
+    assert watched["skipped"].tolist() == [2, 0]

@@ -55,6 +55,18 @@ def test_an_even_change_is_diffuse(few: Any) -> None:
     assert found.verdict == "diffuse"
 
 
+def test_what_one_small_slice_did_is_not_said_of_all(few: Any) -> None:
+    """With few answers a slice may not be found; that is no evidence of an even change."""
+    verdicts = set()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        frame = answers_of(rng).sample(1500, random_state=seed)
+        hit = (frame["segment"] == "a") & frame["date"].str.startswith("2025")
+        frame.loc[hit, "csat"] = np.clip(frame.loc[hit, "csat"] + 1, 1, 5)
+        verdicts.add(drill(build(few, frame), "csat", "2024", "2025", DIMENSIONS).verdict)
+    assert "diffuse" not in verdicts
+
+
 def test_no_change_is_still(few: Any) -> None:
     found = drill(build(few, answers_of(np.random.default_rng(3))), "csat", "2024", "2025", DIMENSIONS)
     assert found.verdict == "still"

@@ -8,7 +8,8 @@ import pytest
 
 from rox import metrics
 from rox.core.errors import DataError
-from rox.numerics.survey import weighted_mean, weighted_ratio
+from rox.linking.episodes import Attrition, drained
+from rox.metrics.silent import attrition
 
 JANUARY = 12 * 2024
 
@@ -49,6 +50,18 @@ def book():
         pd.DataFrame(exits, columns=["customer", "date", "reason"]),
         pd.DataFrame(people, columns=["customer", "segment", "weight"]),
     )
+
+
+def linearised(above, below, rows):
+    """Return Σ w·above / Σ w·below and its error, by customer within segment, from rows with their weights."""
+    sums = pd.DataFrame({"y": rows["weight"] * above, "x": rows["weight"] * below})
+    each = sums.assign(customer=rows["customer"], segment=rows["segment"]).groupby(["segment", "customer"]).sum()
+    value = each["y"].sum() / each["x"].sum()
+    each["u"] = (each["y"] - value * each["x"]) / each["x"].sum()
+    variance = 0.0
+    for _, stratum in each.groupby("segment"):
+        variance += len(stratum) / (len(stratum) - 1) * ((stratum["u"] - stratum["u"].mean()) ** 2).sum()
+    return value, np.sqrt(variance)
 
 
 def test_hazard_by_hand(five, row):
@@ -110,15 +123,9 @@ def test_churn_is_that_of_rows(few, book, row):
         ("hazard_voluntary", rows, "chosen", 1.0),
         ("money_hazard_all", money, "left", money["before"]),
     ):
-        each = weighted_ratio(
-            frame[column] * size,
-            size + 0 * frame["left"],
-            frame["weight"],
-            stratum=frame["segment"],
-            psu=frame["customer"],
-        )
+        expected = linearised(frame[column] * size, size + 0 * frame["left"], frame)
         line = row(found, metric=metric)
-        assert (line["value"], line["se"]) == pytest.approx((each.value, each.se), rel=1e-6)
+        assert (line["value"], line["se"]) == pytest.approx(expected, rel=1e-6)
         assert line["low"] < line["value"] < line["high"]
 
 
@@ -142,8 +149,8 @@ def test_retention_is_that_of_rows(few, book, row):
     rows = ledger.merge(gone, on="customer", how="left").merge(people, on="customer")
     rows = rows[(rows["month"] <= rows["month"].max() - 12) & ~(rows["month"] >= rows["end"])]
     stayed = ~((rows["end"] <= rows["month"] + 12) & (rows["reason"] == "fees"))
-    each = weighted_mean(stayed.astype(float), rows["weight"], stratum=rows["segment"], psu=rows["customer"])
-    assert (found["value"], found["se"], found["n"]) == pytest.approx((each.value, each.se, len(rows)), rel=1e-6)
+    expected = linearised(stayed.astype(float), 1.0, rows)
+    assert (found["value"], found["se"], found["n"]) == pytest.approx((*expected, len(rows)), rel=1e-6)
     assert 0 < found["low"] < found["value"] < found["high"] < 1
 
 
@@ -174,3 +181,110 @@ def test_small_groups_are_hidden(few, study, book):
     assert set(hidden["segment"]) > {"rare"}
     assert hidden[["value", "se", "low", "high", "n", "n_eff"]].isna().all(axis=None)
     assert found.loc[~found["suppressed"], "value"].notna().all()
+
+
+def silent_of(ledger, exits, share, months):
+    """Find, month by month, who is at risk of going silent, and who goes."""
+    last = int(ledger["month"].max())
+    found = []
+    for who, own in ledger.dropna(subset="aum").groupby("customer"):
+        left = next(iter(exits.loc[exits["customer"] == who, "month"]), None)
+        held = {m: v for m, v in zip(own["month"], own["aum"], strict=True) if left is None or m < left}
+        before = {t: [held[m] for m in range(t - 12, t) if m in held] for t in held}
+        usual = {t: float(np.median(b)) for t, b in before.items() if len(b) >= 6 and np.median(b) > 0}
+        for t in sorted(usual):
+            run = range(t, t + months)
+            is_silent = all(m in usual and held[m] / usual[m] < share for m in run)
+            is_followed = t + months - 1 <= max(held) or (left is not None and left <= t + months - 1)
+            if t + months - 1 <= last and is_followed:
+                found.append((who, t, float(is_silent), usual[t]))
+            if is_silent:
+                break
+    return pd.DataFrame(found, columns=["customer", "month", "silent", "usual"])
+
+
+@pytest.fixture(scope="module")
+def quiet(few):
+    """Ninety customers over thirty months; money falls, comes back or is missing, some close, some are lost."""
+    rng = np.random.default_rng(5)
+    rows, exits, people = [], [], []
+    for i in range(90):
+        who, first, usual = f"p{i:02d}", JANUARY + int(rng.integers(0, 8)), 1000.0 * rng.lognormal()
+        people.append((who, "ab"[i % 2], float(rng.uniform(1, 5))))
+        last = JANUARY + int(rng.choice([29, 29, 29, rng.integers(14, 29)]))
+        if last < JANUARY + 29 and i % 3:
+            exits.append((who, last + 1, "fees"))
+        falls = last - int(rng.integers(0, 8)) if i % 4 == 0 else first + int(rng.integers(4, 24))
+        stays = int(rng.integers(1, 9))
+        for month in range(first, last + 1):
+            money = usual * rng.uniform(0.7, 1.3) * (rng.uniform(0.02, 0.28) if falls <= month < falls + stays else 1)
+            if rng.uniform() > 0.03:
+                rows.append((who, month, round(money)))
+    frames = {
+        "ledger": pd.DataFrame(rows, columns=["customer", "month", "aum"]),
+        "exits": pd.DataFrame(exits, columns=["customer", "month", "reason"]),
+        "customers": pd.DataFrame(people, columns=["customer", "segment", "weight"]),
+    }
+    return frames, few(**frames)
+
+
+def test_going_silent_is_that_of_rows(quiet):
+    frames, tables = quiet
+    found = attrition(tables)
+    assert len(found.sensitivity) == 9
+    weights = frames["customers"].set_index("customer")
+    for each in found.sensitivity.itertuples():
+        rows = silent_of(frames["ledger"], frames["exits"], each.share, each.months).join(weights, on="customer")
+        year = -np.expm1(-12 * np.average(rows["silent"], weights=rows["weight"]))
+        assert (each.value, each.n) == (pytest.approx(year), len(rows)), (each.share, each.months)
+    rows = silent_of(frames["ledger"], frames["exits"], 0.2, 3).join(weights, on="customer")
+    for metric, size in (("hazard_silent", 1.0), ("money_hazard_silent", rows["usual"])):
+        expected = linearised(rows["silent"] * size, size + 0 * rows["silent"], rows)
+        line = found.rates.set_index("metric").loc[metric]
+        assert (line["value"], line["se"]) == pytest.approx(expected, rel=1e-3)
+        assert 0 < line["low"] < line["value"] < line["high"]
+    assert (found.checks[0].code, found.checks[0].values["months"]) == ("ROX-M26", 3)
+
+
+def test_silence_splits_into_its_groups(quiet):
+    frames, tables = quiet
+    found = attrition(tables, by=("segment",), months=2).rates
+    rows = silent_of(frames["ledger"], frames["exits"], 0.2, 2)
+    for segment, people in frames["customers"].groupby("segment"):
+        line = found[(found["segment"] == segment) & (found["metric"] == "hazard_silent")].iloc[0]
+        assert line["n"] == rows["customer"].isin(people["customer"]).sum()
+
+
+def test_money_goes_silent_in_the_month_that_ends_an_episode(quiet):
+    frames, tables = quiet
+    stock = tables.tables["ledger"].select("customer", "month", amount="aum")
+    found = tables.fetch(drained(Attrition(stock=stock, share=0.2, months=3)))
+    none = frames["exits"].iloc[:0]
+    rows = silent_of(frames["ledger"], none, 0.2, 3).query("silent == 1")
+    assert dict(zip(found["whose"], found["since"], strict=True)) == dict(
+        zip(rows["customer"], rows["month"], strict=True)
+    )
+
+
+def test_who_closes_before_the_months_have_run_out_is_churn(few, row):
+    # A and B lose their money in month 12; A closes in 14, before three months are over, B in 15, when they are
+    ledger = ledger_of(*((who, 0, 11, 100) for who in "ABC"), ("A", 12, 13, 1), ("B", 12, 14, 1), ("C", 12, 23, 100))
+    exits = pd.DataFrame({"customer": ["A", "B"], "date": ["2025-03-10", "2025-04-10"], "reason": ["fees", "fees"]})
+    found = row(attrition(few(ledger=ledger, exits=exits)).rates, metric="hazard_silent")
+    # months at risk: A 6 to 13, B 6 to 12, C 6 to 21, of whose last two nobody knows what follows
+    assert (found["n"], found["value"]) == (8 + 7 + 16, pytest.approx(1 / 31))
+    alone = row(attrition(few(ledger=ledger)).rates, metric="hazard_silent")
+    # without exits nobody knows what became of A after month 11, nor of B's
+    assert (alone["n"], alone["value"]) == (6 + 7 + 16, pytest.approx(1 / 29))
+
+
+def test_silence_needs_a_ledger_that_can_show_it(few, study):
+    short = few(ledger=ledger_of(("A", 0, 7, 100)))
+    with pytest.raises(DataError, match="8 months; 9 are needed"):
+        attrition(short)
+    with pytest.raises(DataError, match="months is 7"):
+        attrition(short, months=7)
+    with pytest.raises(DataError, match="Nobody can be seen going silent"):
+        attrition(few(ledger=ledger_of(("A", 0, 12, 0))))
+    with pytest.raises(DataError, match="needs money that is held"):
+        attrition(few(study(stock=False), ledger=ledger_of(("A", 0, 12, 100))))

@@ -10,16 +10,17 @@ import pytest
 
 from rox import metrics
 from rox.core.check import Verdict
-from rox.core.study import read_study
+from rox.core.errors import DataError
 from rox.core.words import LANGUAGES, catalogue, say
 from rox.linking.load import load
+from rox.metrics.overview import _split
 
 COLUMNS = ["metric", "unit", "value", "se", "low", "high", "level", "n", "n_eff", "suppressed", "method"]
 
 
 @pytest.fixture(scope="module")
-def tables(root):
-    return load(read_study(root / "data" / "bank" / "study.toml"))
+def tables(bank_tables):
+    return bank_tables
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,17 @@ def test_without_money_and_invitations_the_rest_is_measured(few, row):
     said = {(check.code, check.verdict): check for check in found.checks}
     assert said["ROX-M01", Verdict.NOTE].values["cells"] == 1
     assert said["ROX-M03", Verdict.PASS].values["r"] > 0.9
+
+
+def test_a_segment_called_like_the_total_is_refused(few):
+    answers = pd.DataFrame({"customer": [f"c{i}" for i in range(80)], "date": "2025-01-15", "nps": np.tile([0, 9], 40)})
+    people = pd.DataFrame({"customer": answers["customer"], "segment": ["all"] * 40 + ["mass"] * 40})
+    answers = answers.assign(csat=np.tile([2, 4], 40), ces=np.tile([2, 6], 40))
+    with pytest.raises(DataError, match="segments is called 'all'"):
+        metrics.experience(few(answers=answers, customers=people))
+    total, parts = pd.DataFrame({"metric": ["nps"]}), pd.DataFrame({"segment": ["all", "mass"], "metric": "nps"})
+    with pytest.raises(DataError, match="segments is called 'all'"):
+        _split([total, parts], "quarter")
 
 
 def test_checks_can_be_said(measured, few, study):

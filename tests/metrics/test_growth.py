@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-import rox
 from rox import metrics
 from rox.core.errors import DataError
+from rox.linking.tables import Tables
 from rox.numerics.survey import weighted_ratio
 
 JANUARY = 12 * 2024
@@ -94,8 +92,8 @@ def test_a_short_ledger_and_a_split_by_time_are_refused(company):
         metrics.earned_growth(company(), ["quarter"])
 
 
-def test_places_are_a_group_of_their_own_and_never_take_the_name_of_a_result(bank: Path) -> None:
-    tables = rox.load(rox.read_study(bank))
+def test_places_are_a_group_of_their_own_and_never_take_the_name_of_a_result(bank_tables: Tables) -> None:
+    tables = bank_tables
     found = metrics.churn(tables, ["place"])
     shown = found[~found["suppressed"]]
     assert len(set(shown["place"])) > 5

@@ -180,3 +180,41 @@ def test_a_reason_nobody_else_has_takes_the_next_with_it(few, followed):
     invitations = invitations.replace({"reason": {"typo": "mailbox full"}})
     found = response_reasons(few(declared, invitations=invitations, answers=answers))
     assert found.set_index(["stopped", "reason"])["value"].loc["invited"].to_dict() == {"other": 12}
+
+
+def test_a_step_that_few_ended_at_is_hidden_in_the_chain(few, followed):
+    declared, invitations, answers = followed
+    about = declared.about.model_copy(update={"min_cell": 6})
+    tables = few(declared.model_copy(update={"about": about}), invitations=invitations, answers=answers)
+    chain = metrics.response_chain(tables).set_index("metric")["value"]
+    hidden = {"customers_eligible", "customers_invited", "customers_started", "invitations_started"}
+    assert set(chain.index[chain.isna()]) == hidden
+    assert chain["customers_delivered"] == chain["invitations_delivered"] == 23
+
+
+def test_a_step_hidden_in_one_group_is_not_what_the_others_leave(few, followed, study):
+    _, invitations, answers = followed
+    status = ["answered"] * 10 + ["started"] * 20 + ["opened"] * 10
+    invitations = invitations.assign(status=status, channel=["app"] * 13 + ["sms"] * 17 + ["app"] * 10)
+    people = pd.DataFrame({"customer": invitations["customer"], "segment": ["a"] * 13 + ["b"] * 17 + ["a"] * 10})
+    tables = few(study(min_cell=5), invitations=invitations, answers=answers, customers=people)
+    chain = metrics.response_chain(tables, by=("segment",))
+    started = chain[chain["metric"].str.endswith("_started")]
+    assert len(started) == 4
+    assert started["suppressed"].all()
+    assert chain.set_index(["segment", "metric"])["value"]["a", "customers_opened"] == 23
+    total = metrics.response_chain(tables).set_index("metric")["value"]
+    assert total["customers_started"] == 30
+
+
+def test_invitations_that_one_customer_left_are_few(few, row, study):
+    rows = (
+        [(f"c{i}", "answered") for i in range(30)] + [("c0", "started")] * 20 + [(f"d{i}", "opened") for i in range(9)]
+    )
+    invitations = pd.DataFrame(rows, columns=["customer", "status"]).assign(date="2025-01-30")
+    invitations["key"] = [f"i{k}" for k in range(len(rows))]
+    answers = invitations[:30].rename(columns={"key": "invitation"}).drop(columns="status").assign(nps=9)
+    chain = metrics.response_chain(few(study(min_cell=5), invitations=invitations, answers=answers))
+    assert row(chain, metric="invitations_started")["suppressed"]
+    assert row(chain, metric="invitations_opened")["value"] == 59
+    assert row(chain, metric="customers_started")["value"] == 30

@@ -60,7 +60,8 @@ def test_the_last_two_periods_alike_are_compared(
 
 
 @pytest.mark.parametrize(
-    ("months", "thin"), [(["2025-08"], []), (["2025-05"], ["2025-08"]), (["2025-11"], ["2026-02"])]
+    ("months", "thin"),
+    [(["2025-08"], []), (["2022-02", "2025-08"], []), (["2025-05"], ["2025-08"]), (["2025-11"], ["2026-02"])],
 )
 def test_one_period_is_none_to_compare(few: Callable[..., Any], months: list[str], thin: list[str]) -> None:
     tables = made(few, months, thin=thin)

@@ -18,7 +18,7 @@ from rox.metrics.silence import silence
 from rox.metrics.silence_balance import balance
 from rox.metrics.silence_cells import cells_from, merged_codes
 from rox.metrics.silence_checks import of_benchmarks
-from rox.metrics.silence_doubts import Conclusion, curves, ranked_pairs, sensitivity
+from rox.metrics.silence_doubts import Conclusion, curves, late, ranked_pairs, sensitivity
 from rox.metrics.silence_estimates import readings_of
 from rox.metrics.silence_facts import Fact
 from rox.metrics.silence_mechanism import mechanism
@@ -339,6 +339,41 @@ def test_late_answers_are_those_after_more_reminders_where_the_study_counts_them
     assert steps["value"].is_monotonic_decreasing
     frames["invitations"]["reminder"] = 0
     assert silence(few(**frames), margins=["segment"]).resistance["days_from"].notna().sum() > 2
+
+
+@pytest.mark.parametrize(
+    ("reminders", "n", "first"),
+    [
+        ({0: 7, 1: 53, 2: 99}, [60, 99], [0, 2]),
+        ({0: 90, 1: 4, 2: 5, 3: 60}, [90, 69], [0, 1]),
+        ({0: 60, 1: 50, 2: 40, None: 3}, [60, 50], [0, 1]),
+        ({0: 60, 1: 50, 2: 40, -1: 30}, [60, 50, 40], [0, 1, 2]),
+    ],
+)
+def test_a_step_of_few_late_answers_is_no_difference_of_the_others(few, reminders, n, first):
+    said = pd.DataFrame([(at, 3 + 4 * (i % 2)) for at, many in reminders.items() for i in range(many)])
+    said = said.set_axis(["reminders", "said"], axis=1).assign(customer=range(len(said)), wave=0, days=-1)
+    tables = few(said=said.astype({"reminders": "Int64"}))
+    reading = readings_of(Scale(column="x", low=0, high=10, kind="nps", label="x"))[0]
+    steps = late(tables, tables.tables["said"], reading, 0, 10).iloc[:-1]
+    assert steps["n"].tolist() == n
+    assert steps["reminders_from"].tolist() == first
+    repeated = few(said=pd.concat([said.assign(wave=wave) for wave in range(8)]).query("reminders == 0 or wave == 0"))
+    alone = late(repeated, repeated.tables["said"], reading, 0, 10)["n"].iloc[0]
+    assert alone == 8 * reminders[0] + (reminders[1] if reminders[0] < 10 else 0)
+
+
+def test_facts_that_few_have_or_few_lack_are_not_shown(few, study):
+    frames = world(people=400, rate=0.5, waves=(NOW,), extra=("events",))
+    many = {"kind": "rare", "date": "2025-03-01"}
+    rare = pd.DataFrame({"customer": range(60)}).assign(**many)
+    rare.loc[:2, "date"] = "2025-11-20"
+    named = pd.DataFrame({"customer": [7] * 900, "kind": "Mr Wang called", "date": "2025-11-20"})
+    events = frames["events"].query("kind != 'login' or customer > 3")
+    frames["events"] = pd.concat([events, rare, named]).assign(date=lambda f: pd.to_datetime(f["date"]), count=1)
+    found = silence(few(study(min_cell=10), **frames), margins=["segment"])
+    assert found.benchmarks["fact"].tolist() == ["events_visit"]
+    assert found.balance.query("kind == 'benchmark'")["fact"].tolist() == ["events_visit"]
 
 
 def test_answers_that_are_all_alike_leave_nothing_to_turn():

@@ -11,7 +11,7 @@ import pytest
 from rox.core.errors import DataError
 from rox.metrics.season import seasonal
 from rox.metrics.watch import watch
-from rox.numerics.recursive import common_autocorrelation, self_starting
+from rox.numerics.recursive import Series, self_starting
 
 BRANCHES = [f"B{i}" for i in range(6)]
 
@@ -61,7 +61,7 @@ def test_false_alarms_are_stated(fallen: Any) -> None:
     assert fallen.expected_false == pytest.approx(groups * (1 / 370 + 1 / fallen.run_lengths["cusum"]))
     check = fallen.checks[0]
     assert check.code == "ROX-X04"
-    assert f"over {groups} groups" in check.sentence("en")
+    assert f"over all {groups} groups" in check.sentence("en")
     assert "误报" in check.sentence("zh")
 
 
@@ -115,9 +115,9 @@ def test_months_freed_of_their_season_carry_its_whole_covariance(few: Any) -> No
     tables = few(answers=frame[frame["customer"] < 20_000], customers=people)
     season = seasonal(tables, "csat")
     y, errors = season.adjusted["value"].to_numpy(), season.covariances[()]
-    rho = common_autocorrelation([y[:12] - y[:12].mean()], [np.diag(errors)[:12]])
-    expected, _ = self_starting(y, np.arange(y.size), errors, learn=12, rho=rho)
-    assert watch(tables, "csat", adjusted=True).charts["residual"].to_numpy() == pytest.approx(expected[12:])
+    whole = Series(y=y, at=np.arange(y.size, dtype=float), sampling=errors)
+    expected = self_starting([whole], learn=12)[0].residual[12:]
+    assert watch(tables, "csat", adjusted=True).charts["residual"].to_numpy() == pytest.approx(expected)
 
 
 def test_quarters_have_charts_as_well(few: Any) -> None:

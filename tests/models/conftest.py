@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import rox
 from rox.core.check import Check
 from rox.core.effect import Effect
 from rox.core.linked import Linked
+from rox.linking.tables import Tables
 from rox.testing import linked_from_frame, sample_linked
 
 START = 12 * 2023
@@ -182,7 +182,7 @@ def sample() -> Linked:
 
 
 @pytest.fixture(scope="session")
-def bank_linked(bank: Path) -> Linked:
+def bank_linked(bank_tables: Tables) -> Linked:
     """The bundled bank, linked, its panel held in memory."""
-    data = rox.link(rox.load(rox.read_study(bank)), score="nps", outcome="aum")
+    data = rox.link(bank_tables, score="nps", outcome="aum")
     return replace(data, panel=data.frame(), fetch=lambda rows: rows.copy())

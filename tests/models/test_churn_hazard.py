@@ -81,8 +81,8 @@ class TestCells:
         assert len(answers) == (panel["score_age"] == 1).sum()
         assert (answers["answered"] < panel["month"].max()).all()
 
-    def test_an_engine_gives_what_memory_gives(self, bank):
-        data = rox.link(rox.load(rox.read_study(bank)), score="nps", outcome="aum")
+    def test_an_engine_gives_what_memory_gives(self, bank_tables):
+        data = rox.link(bank_tables, score="nps", outcome="aum")
         held = replace(data, panel=data.frame(), fetch=lambda rows: rows.copy())
         lazy, eager = (
             fit_cells(at_risk_cells(each, clock="tenure", parts=PARTS, controls=(), bins=0.2)) for each in (data, held)

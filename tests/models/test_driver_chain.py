@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rox.core.check import Grade, Verdict
+from rox.core.check import Check, Grade, Verdict
 from rox.core.effect import Effect
 from rox.core.errors import FitError
 from rox.core.estimand import Estimand, Question
@@ -81,3 +81,19 @@ def test_each_driver_has_its_money_with_the_grade_of_its_chain(slopes: pd.DataFr
     assert (found["low"] < found["value"]).all()
     assert found[["grade", "unit", "currency", "months"]].iloc[0].tolist() == ["E", "money_per_customer", "CNY", 12]
     assert found["p_positive"].min() > 0.99
+
+
+def test_what_is_money_itself_has_no_chain(slopes: pd.DataFrame) -> None:
+    with pytest.raises(FitError, match="wait: is money itself"):
+        driver_chain(slopes, per_point(), {"wait": 1.0, "app": 1.0}, money=("wait",))
+    found = driver_money(slopes, per_point(), {"wait": 1.0, "app": 1.0}, money=("wait",), rng=1).set_index("driver")
+    assert found.loc["wait", ["value", "low", "high", "p_positive"]].isna().all()
+    assert found["grade"].to_dict() == {"wait": "E", "app": "D"}
+    assert found.at["app", "value"] == pytest.approx(0.2 * 0.025, rel=0.03)
+
+
+def test_what_was_said_of_the_slopes_costs_the_chain_its_grade(slopes: pd.DataFrame) -> None:
+    halo = Check(code="ROX-D01", verdict=Verdict.DEMOTE, values={"least": 0.8, "factor": 70.0})
+    found = driver_chain(slopes, per_point(), {"wait": 1.0}, checks=(halo,))
+    assert found.grade is Grade.E
+    assert halo in found.checks

@@ -16,6 +16,7 @@ import rox
 from rox.core.check import Check, Verdict
 from rox.core.errors import FitError, LeakageError
 from rox.core.linked import Linked
+from rox.linking.tables import Tables
 from rox.linking.views import FrameViews
 from rox.models.leaving import Leaving, leaving
 from rox.models.leaving_counts import AtRisk, at_risk_of
@@ -313,8 +314,8 @@ def test_months_too_far_are_not_counted(data: Linked) -> None:
     assert code(found, "ROX-S34").values == {"asked": 99, "months": found.horizon}
 
 
-def test_the_engine_counts_what_a_frame_counts(bank: Path, bank_linked: Linked) -> None:
-    lazy = rox.link(rox.load(rox.read_study(bank)), score="nps", outcome="aum")
+def test_the_engine_counts_what_a_frame_counts(bank_tables: Tables, bank_linked: Linked) -> None:
+    lazy = rox.link(bank_tables, score="nps", outcome="aum")
     one = leaving(lazy, by="category", clock="answer")
     two = leaving(replace(bank_linked, views=FrameViews()), by="category", clock="answer")
     pd.testing.assert_frame_equal(one.kept, two.kept)

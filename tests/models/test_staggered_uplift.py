@@ -14,6 +14,7 @@ from rox.core.errors import DataError, FitError
 from rox.core.estimand import Question
 from rox.core.linked import Linked, month_index
 from rox.core.units import Dose, Unit
+from rox.linking.tables import Tables
 from rox.models.map_prior import Prior
 from rox.models.parallel_trends import assignment_check, checks_of_leads, dip_check, drift_check, leads_test
 from rox.models.rivals import rivals, static_twfe, twfe_comparisons
@@ -642,13 +643,11 @@ def test_it_is_saved_without_its_model(effect: Effect, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_bank_gives_its_own_truth(bank: Path) -> None:
-    from rox.core.study import read_study
+def test_the_bundled_bank_gives_its_own_truth(bank_tables: Tables) -> None:
     from rox.linking.link import link
-    from rox.linking.load import load
     from rox.simulate.bundled import bundled_truth
 
-    effect = StaggeredUplift().fit(link(load(read_study(bank)), score="nps", outcome="aum"), rng=1)
+    effect = StaggeredUplift().fit(link(bank_tables, score="nps", outcome="aum"), rng=1)
     truth = bundled_truth()["rollout"]["ratio_gain"].loc[list(effect.groups)]
     summary = effect.summary().iloc[:-1]
     assert (np.abs(summary["mean"] - truth) < 3 * summary["sd"]).all()

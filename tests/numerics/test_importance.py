@@ -121,6 +121,15 @@ def test_a_matrix_no_data_could_have_is_repaired_and_says_by_how_much() -> None:
     assert importance.nearest_correlation(np.eye(3)) == (pytest.approx(np.eye(3)), 0.0)
 
 
+def test_variables_of_a_sum_that_does_not_vary_are_named() -> None:
+    x = np.random.default_rng(1).normal(size=(200, 4))
+    x[:, 2] = x[:, 0] - x[:, 3]
+    assert importance.dependent(np.corrcoef(x, rowvar=False)) == (0, 2, 3)
+    assert importance.dependent(np.corrcoef(x[:, :3], rowvar=False)) == ()
+    # pairs of other answers can leave the impossible, which is no sum
+    assert importance.dependent([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]]) == ()
+
+
 def test_bad_matrices_are_refused() -> None:
     with pytest.raises(ValueError, match="sums of others"):
         importance.lmg([[1, 1, 0.3], [1, 1, 0.3], [0.3, 0.3, 1]])
@@ -128,5 +137,7 @@ def test_bad_matrices_are_refused() -> None:
         importance.johnson([[2, 0.1], [0.1, 1]])
     with pytest.raises(ValueError, match=r"columns \[1\] do not vary"):
         importance.correlation([[1, 0], [0, 0]])
+    with pytest.raises(ValueError, match=r"drivers \[0\] have nobody with a rating between"):
+        asymmetry.penalty_reward([[1.0], [2.0]], [1.0, 2.0], low=[1], high=[2])
     with pytest.raises(ValueError, match="nobody with a low"):
         asymmetry.penalty_reward([[1.0], [2.0]], [1.0, 2.0], low=[0], high=[2])

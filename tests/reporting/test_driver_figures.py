@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -22,6 +23,7 @@ QUADRANT = pd.DataFrame(
         "driver": ["wait", "app", "fees"], "performance": [6.0, 8.0, 7.0], "importance": [0.2, 0.1, 0.05],
         "performance_se": 0.1, "importance_se": 0.01, "quadrant": ["improve", "open", "watch"], "probability": 0.9,
         "by_slope": ["keep", "improve", "watch"], "probability_by_slope": [0.99, 0.85, 0.99], "of_scale": False,
+        "correlation": [0.8, 0.0, -0.5], "cut": 7.5,
     }
 )  # fmt: skip
 
@@ -47,6 +49,20 @@ def test_only_a_sure_quadrant_wears_its_colour(language: Language) -> None:
     names = {text.get_text() for text in ax.texts}
     assert {"wait", "app", "fees"} <= names
     assert len(names) == 7
+    assert [line.get_xdata()[0] for line in ax.lines if len(set(line.get_xdata())) == 1][-1] == 7.5
+    plt.close(figure)
+
+
+def test_an_ellipse_holds_nine_of_ten_pairs() -> None:
+    figure, ax = plt.subplots()
+    driver_figures.quadrant(QUADRANT, ax)
+    rng = np.random.default_rng(1)
+    for (_, row), patch in zip(QUADRANT.iterrows(), ax.patches, strict=True):
+        together = row["correlation"] * 0.1 * 0.01
+        pairs = rng.multivariate_normal(
+            [row["performance"], row["importance"]], [[0.01, together], [together, 1e-4]], 4000
+        )
+        assert patch.contains_points(ax.transData.transform(pairs)).mean() == pytest.approx(0.9, abs=0.02)
     plt.close(figure)
 
 
@@ -70,6 +86,17 @@ def test_money_stands_on_the_axis_with_its_grade_and_colours_only_what_is_sure_o
     assert min(lowest) == pytest.approx(-200.0)
     assert "D" in ax.get_title(loc="left")
     assert "12" in ax.get_ylabel()
+    plt.close(figure)
+
+
+def test_what_is_money_itself_is_named_and_not_drawn() -> None:
+    figure, ax = plt.subplots()
+    own = MONEY.assign(grade=["E", "D", "D"])
+    own.loc[0, ["value", "low", "high", "p_positive"]] = float("nan")
+    driver_figures.quadrant(QUADRANT, ax, money=own, labels={"fees": "Fees"})
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "o"] == [400.0, 200.0]
+    assert "grade D" in ax.get_title(loc="left")
+    assert ax.get_title(loc="left").endswith("money itself: Fees")
     plt.close(figure)
 
 
