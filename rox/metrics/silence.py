@@ -59,7 +59,7 @@ class Silence:
         resistance: See ``silence_doubts.late``.
         mechanism: See ``silence_mechanism.Mechanism.table``; empty without waves before.
         correlation: Between an answer and its best prediction; NaN where who was asked is unknown.
-        spread: From the lowest to the highest limit of the estimates of the first metric: how far it could be off.
+        spread: From the lowest to the highest limit of the estimates of the first metric; no bound.
         checks: What a reader must know.
     """
 

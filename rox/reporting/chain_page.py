@@ -88,7 +88,9 @@ def _without_drawings(part: Part) -> Part:
 def _drawing(tell: Tell) -> tuple[Block, ...]:
     chain, language = tell.chain, tell.language
     causal = [
-        arrow for arrow in chain.arrows if arrow.shown and arrow.shown.grade is not None and arrow.shown.grade.is_causal
+        arrow
+        for arrow in chain.arrows
+        if arrow.shown and arrow.shown.grade is not None and arrow.shown.grade.is_causal and not arrow.shown.is_open
     ]
     counts = {"all": len(chain.arrows), "untested": len(chain.untested), "causal": len(causal)}
     counts["tested"] = counts["all"] - counts["untested"]

@@ -175,7 +175,8 @@ def _arrow(outline: ChainOutline, tables: Tables, result: Drivers, name: str, ta
     told: Any = result.table.set_index("driver").loc[row]
     is_rating = box.question is not None
     own = Check(code="ROX-D22" if is_rating else "ROX-D21", verdict=Verdict.NOTE)
-    checks = (own, *result.checks)
+    # That no ratings are compared here is so by the question, not by what the study declares.
+    checks = (own, *(each for each in result.checks if each.code != "ROX-D07"))
     names = {_row_of(outline, each): each for each in outline.of_kind(tables.study, "event", "topic", "rating")}
     low, value, high = (float(told[each]) for each in ("slope_low", "slope", "slope_high"))
     if _ends_of_turned(outline, tables, name) is not None:

@@ -248,11 +248,11 @@ def _silence_parts(found: Measured, language: Language) -> list[str]:
     shares = {key: f"{row['held'] / row['banks']:.0%}" for key, row in rows.items()}
     easy: dict[str, str] = {}
     is_recovered = True
-    for name in ("raked", "two_models"):
+    for name in ("raw", "raked", "two_models"):
         row = rows["easy", "change", name]
         off = abs(row["bias"]) > 2 * row["bias_mc"]
         few = row["held"] / row["banks"] + 2 * coverage_error(row["held"], row["banks"]) < ASKED[0]
-        is_recovered &= not (off or few)
+        is_recovered &= name == "raw" or not (off or few)
         easy |= {name: f"{row['bias']:+.1f}", f"{name}_mc": f"{row['bias_mc']:.1f}"}
         easy |= {f"{name}_held": shares["easy", "change", name]}
     level, change = rows["cmb", "level", "raked"], rows["cmb", "change", "raked"]
