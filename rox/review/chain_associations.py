@@ -97,18 +97,22 @@ def _shown(tables: Tables, outline: ChainOutline, target: str, kind: str, names:
     if not names or TABLE_OF[kind] not in tables.tables:
         return []
     wanted = {name: str(getattr(outline.boxes[name], kind)) for name in names}
-    rows = given(
+    asked = tuple(dict.fromkeys(wanted.values()))
+    found = given(
         tables,
         str(outline.boxes[target].question),
         ratings=(),
-        events=tuple(wanted.values()) if kind == "event" else (),
-        topics=tuple(wanted.values()) if kind == "topic" else (),
+        events=asked if kind == "event" else (),
+        topics=asked if kind == "topic" else (),
         months=outline.about.months,
         weighted=True,
-    ).table
-    who = {name: rows.customer.nunique(where=rows[f"{ROW_OF[kind]}{of}"] > 0) for name, of in wanted.items()}
-    counted = tables.fetch(rows.aggregate(**who)).iloc[0]
-    return [name for name in names if int(counted[name] or 0) >= tables.study.about.min_cell]
+    )
+    people = found.table.customer
+    who = {
+        f"n_{i}": people.nunique(where=found.column(f"{ROW_OF[kind]}{of}") > 0) for i, of in enumerate(wanted.values())
+    }
+    counted = tables.fetch(found.table.aggregate(**who)).iloc[0]
+    return [name for i, name in enumerate(wanted) if int(counted[f"n_{i}"] or 0) >= tables.study.about.min_cell]
 
 
 def _measure(
