@@ -1,5 +1,6 @@
 # make report   set up, run the bundled bank from its tables to its reports
 # make test     set up, run the tests
+# make thorough  set up, run the long simulations and benchmarks that make test leaves out
 # make engines  set up with the drivers of Spark and PostgreSQL, run the tests that need them
 # make lint     format and lint checks;  make types  type checks;  make lab  open JupyterLab
 # make validation   try the estimators on simulated banks whose truth is known; writes docs/validation.md, about a quarter of an hour
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 SPLIT ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # Two test processes share two cores; arithmetic that opens threads of its own only gets in their way.
-test fast engines: export OMP_NUM_THREADS ?= 1
+test thorough fast engines: export OMP_NUM_THREADS ?= 1
 
 # An interpreter counts only if it runs, is 3.11 or newer and can make environments: version managers leave shims behind
 # that exist but do not start.
@@ -23,16 +24,19 @@ FIND_PYTHON = for p in python3.12 python3.11 python3 python3.13 python3.14 \
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: report test fast engines lint types lab validation measures calibration clean
+.PHONY: report test thorough fast engines lint types lab validation measures calibration clean
 
 report: $(VENV)/.done
 	$(BIN)/rox run data/bank/study.toml --out out/bank
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q $(SPLIT)
+	$(BIN)/python -m pytest -q $(SPLIT) -m "not thorough"
+
+thorough: $(VENV)/.test
+	$(BIN)/python -m pytest -q $(SPLIT) -m thorough
 
 fast: $(VENV)/.test
-	$(BIN)/python -m pytest -q $(SPLIT) -m "not slow and not notebook and not browser and not office and not spark and not postgres"
+	$(BIN)/python -m pytest -q $(SPLIT) -m "not thorough and not slow and not notebook and not browser and not office and not spark and not postgres"
 
 engines: $(VENV)/.engines
 	$(BIN)/python -m pytest -q -m "spark or postgres"

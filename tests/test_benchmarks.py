@@ -64,6 +64,7 @@ def test_panels_have_the_shape_they_are_said_to_have(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_one_command_writes_the_page(root: Path, tmp_path: Path) -> None:
     sizes = ["--panel-rows", "1e4", "--growth-rows", "1e4", "--survival-rows", "2e3", "--linking-rows", "1e4"]
     sizes += ["--model-rows", "4e4", "--bayes-rows", "2e3", "--scorecard-rows", "2e3"]

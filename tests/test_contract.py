@@ -25,7 +25,6 @@ SAMPLE = sample_linked(customers=700, months=26)
 OURS = [
     rox.ScoreGap(),
     rox.PanelFE(controls=["products"]),
-    rox.ChurnCox(),
     rox.ChurnCox(time="calendar", controls=()),
     rox.ChurnHazard(),
 ]

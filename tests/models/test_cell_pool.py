@@ -40,6 +40,7 @@ def test_amounts_find_what_was_put_there_and_say_how_they_were_drawn():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", ["binomial"])
 def test_events_and_counts_find_what_was_put_there(family):
     rng = np.random.default_rng(3)

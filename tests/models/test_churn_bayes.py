@@ -47,6 +47,7 @@ class TestPooling:
         assert found.ratio[:, 0].std() > 1.5 * found.ratio[:, 1].std()
         assert found.sampled.divergences == 0
 
+    @pytest.mark.thorough
     def test_the_posterior_is_calibrated(self):
         """Simulation-based calibration (Talts et al. 2018): 80 data sets from the prior, fitted side by side."""
         rng, sets, rate = np.random.default_rng(5), 80, 0.03
@@ -89,6 +90,7 @@ class TestPooling:
         assert abs(found.ratio.mean() + 0.3) < 4 * found.ratio.std()
         assert 0.25 < found.between_places.mean() < 0.9
 
+    @pytest.mark.thorough
     def test_agrees_with_the_hazard_model_on_a_panel(self):
         data = linked_from(leaving_panel(2000, 18, seed=2, log_ratio=-0.2), controls=("kind",))
         effect = ChurnBayes(chains=2).fit(data, rng=1)

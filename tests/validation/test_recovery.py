@@ -16,7 +16,7 @@ from rox.models.rollout_att import rollout_att
 from rox.simulate import Bank, Intervention, simulate
 from rox.validation import Target, find_truths, link_bank, read_world
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @cache
