@@ -236,6 +236,7 @@ def big(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_panel_larger_than_the_memory_is_linked(big: Path) -> None:
     tables = load(read_study(big))
     limit = tables.engine.reader.row("SELECT current_setting('memory_limit'), current_setting('temp_directory')")

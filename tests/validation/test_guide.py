@@ -32,6 +32,7 @@ def test_the_guide_keeps_the_rules():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.notebook
 def test_the_guide_runs_and_speaks_chinese(tmp_path):
     values = {"CUSTOMERS": 3_000, "SEED": 2, "LANGUAGE": "zh"}

@@ -41,6 +41,7 @@ def test_threads_are_limited_only_meanwhile(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     def stop(line: str) -> None:
         raise KeyboardInterrupt(line)
