@@ -178,7 +178,7 @@ def _work_through(tasks: Sequence[Task], jobs: int, progress: Progress) -> None:
     if not tasks:
         return
     workers = min(jobs, len(tasks))
-    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _leave_with_parent) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
         futures = {pool.submit(replicate, task): task for task in tasks}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -188,7 +188,7 @@ def _work_through(tasks: Sequence[Task], jobs: int, progress: Progress) -> None:
             raise
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """Let a process end when the one that started it was killed; else it would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
@@ -205,7 +205,7 @@ def _span(seconds: float) -> str:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let processes started meanwhile compute with one thread, since there are as many processes as wanted."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))

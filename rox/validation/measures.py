@@ -5,11 +5,9 @@ Many replications go through the estimators on arrays; some also through the tab
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
@@ -18,6 +16,7 @@ import pandas as pd
 
 from rox.core.errors import RunError
 from rox.core.record import plain
+from rox.validation.laboratory import leave_with_parent, one_thread_each
 from rox.validation.measures_alarms import WORLDS, charts, drills, trees, watched
 from rox.validation.measures_coverage import SIZES, changes, churns, judged, levels, through_tables
 from rox.validation.measures_samples import CHURNS, LEVELS, WAVES
@@ -31,7 +30,6 @@ FEWEST = 20
 """Replications below which nothing is said."""
 ANSWERS, OF_PLACE = 3_000, 40
 """Answers of a month where a change is searched, and of a place in a month where it is watched."""
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,24 +237,9 @@ def _worked(tasks: Sequence[_Task], jobs: int, progress: Progress) -> list[Row]:
             found[place] = task()
             tell(place)
     else:
-        with _one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        with one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn"), leave_with_parent) as pool:
             futures = {pool.submit(task): place for place, task in enumerate(tasks)}
             for future in as_completed(futures):
                 found[futures[future]] = future.result()
                 tell(futures[future])
     return [row for place in range(len(tasks)) for row in found[place]]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes started meanwhile compute with one thread, since there are as many processes as wanted."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -12,7 +12,7 @@ import pytest
 from rox.cli import main
 from rox.core.errors import RunError
 from rox.validation import validate
-from rox.validation.laboratory import _one_thread_each, _ranked
+from rox.validation.laboratory import _ranked, one_thread_each
 from rox.validation.posteriors import posteriors
 
 SMALL = {"methods": ["gap", "pooled_ols", "twfe"], "replications": 2, "customers": 1_500, "seed": 3}
@@ -34,7 +34,7 @@ def test_a_world_about_rollouts_has_nothing_for_other_methods(tmp_path):
 def test_threads_are_limited_only_meanwhile(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    with _one_thread_each():
+    with one_thread_each():
         assert os.environ["OMP_NUM_THREADS"] == os.environ["NUMBA_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "NUMBA_NUM_THREADS" not in os.environ
